@@ -1,0 +1,77 @@
+"""The challenge's folders: tracks, splits, modalities, sample ids."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Literal
+
+from hsdata.errors import UserError
+
+Track = Literal[1, 2]
+
+SPLITS = ("train", "test-public", "test-private")
+LABELLED_SPLITS = ("train", "test-public")
+SPLIT_ALIASES = {"test-public": ("public-test",), "test-private": ("private-test",)}
+
+CUBES = "hsi_61"
+CUBES_ZARR = "hsi_61_zarr"
+RGB_FULL = "rgb_full"
+INPUT_MODALITY: dict[int, str] = {1: "mosaic", 2: "rgb_2"}
+# Target pixels for each input pixel along an axis.
+SCALE: dict[int, int] = {1: 1, 2: 2}
+SUFFIXES: dict[str, tuple[str, ...]] = {
+    "mosaic": (".npy",),
+    "rgb_2": (".png", ".jpg", ".jpeg"),
+    RGB_FULL: (".png", ".jpg", ".jpeg"),
+    CUBES: (".h5", ".hdf5"),
+    CUBES_ZARR: (".zarr",),
+}
+
+_CATEGORY = re.compile(r"^Category-(\d+)_")
+
+
+def category_of(sample_id: str) -> int:
+    """The category number in an id such as `Category-3_a_0041`; 0 where it names none."""
+    found = _CATEGORY.match(sample_id)
+    return int(found.group(1)) if found else 0
+
+
+def split_folder(root: str | os.PathLike[str], track: int, split: str) -> Path:
+    """The folder of a split, under its own name or the archive's alias of it."""
+    base = Path(root) / f"track{track}"
+    for name in (split, *SPLIT_ALIASES.get(split, ())):
+        if (base / name).is_dir():
+            return base / name
+    return base / split
+
+
+def check_root(root: str | os.PathLike[str], track: int) -> Path:
+    """The data folder, once it is known to hold the track.
+
+    Raises:
+        UserError: there is no such folder or it holds no `track<N>`.
+    """
+    folder = Path(root)
+    if not folder.is_dir():
+        raise UserError(
+            f"There is no data folder at {folder}: place or link the challenge's data there, "
+            f"run 'dvc pull', or make sample data with 'hsdata sample {folder}'."
+        )
+    if not (folder / f"track{track}").is_dir():
+        present = sorted(p.name for p in folder.iterdir() if p.name.startswith("track"))
+        raise UserError(
+            f"{folder} holds no folder track{track} (found: {', '.join(present) or 'no track folder'}): "
+            f"set 'track' in params.yaml to one that exists, or add the missing folder."
+        )
+    return folder
+
+
+def files_of(folder: Path, modality: str) -> list[Path]:
+    """The files of one modality in a split's folder, sorted by name; symbolic links are followed."""
+    suffixes = SUFFIXES[modality]
+    place = folder / modality
+    if not place.is_dir():
+        return []
+    return sorted(p for p in place.iterdir() if p.suffix.lower() in suffixes and not p.name.startswith("."))

@@ -1,0 +1,1 @@
+"""Models that reconstruct hyperspectral cubes, and how well they do."""

@@ -1,0 +1,21 @@
+"""What every test may ask for."""
+
+from pathlib import Path
+
+import pytest
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture
+def shared() -> Path:
+    """The folder of real captures and reference values beside the repository."""
+    if not SHARED.is_dir():
+        pytest.skip("the folder ../shared with reference values and real captures is absent")
+    return SHARED
+
+
+@pytest.fixture(autouse=True)
+def _own_state_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Resume state and remembered file facts of a test stay in that test."""
+    monkeypatch.setenv("HYPEROBJECT_STATE", str(tmp_path_factory.mktemp("state")))
