@@ -47,6 +47,11 @@ def split_folder(root: str | os.PathLike[str], track: int, split: str) -> Path:
     return base / split
 
 
+def canonical_split(name: str) -> str:
+    """The split's own name for a folder's name: `public-test` is `test-public`."""
+    return next((split for split, aliases in SPLIT_ALIASES.items() if name in aliases), name)
+
+
 def check_root(root: str | os.PathLike[str], track: int) -> Path:
     """The data folder, once it is known to hold the track.
 
@@ -68,10 +73,32 @@ def check_root(root: str | os.PathLike[str], track: int) -> Path:
     return folder
 
 
-def files_of(folder: Path, modality: str) -> list[Path]:
-    """The files of one modality in a split's folder, sorted by name; symbolic links are followed."""
-    suffixes = SUFFIXES[modality]
+def modality_folder(folder: Path, modality: str) -> Path:
+    """Where a split's files of one modality are.
+
+    A modality can be shared between the tracks: as a symbolic link, as the small text file that git
+    writes in place of one where links are not available, or, since DVC versions no links to folders,
+    by being present under the other track alone. The place may not exist.
+    """
     place = folder / modality
+    if place.is_dir():
+        return place
+    if place.is_file() and place.stat().st_size < 4096:
+        target = folder / place.read_text(encoding="utf-8", errors="replace").strip()
+        if target.is_dir():
+            return target
+    if modality not in INPUT_MODALITY.values():
+        for sibling in sorted(folder.parent.parent.glob("track[12]")):
+            shared = split_folder(folder.parent.parent, int(sibling.name[5:]), canonical_split(folder.name)) / modality
+            if shared.is_dir():
+                return shared
+    return place
+
+
+def files_of(folder: Path, modality: str) -> list[Path]:
+    """The files of one modality in a split's folder, sorted by name (see `modality_folder`)."""
+    suffixes = SUFFIXES[modality]
+    place = modality_folder(folder, modality)
     if not place.is_dir():
         return []
     return sorted(p for p in place.iterdir() if p.suffix.lower() in suffixes and not p.name.startswith("."))
