@@ -1,0 +1,151 @@
+"""The command line of the data side: one verb a stage, each in the module of its name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hsdata import console, paths
+
+app = typer.Typer(
+    help="Hyperspectral data: from raw cubes to an index of what may be trained on.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+index_app = typer.Typer(help="Who is held out, and whether anything leaks.", invoke_without_command=True)
+app.add_typer(index_app, name="index")
+
+ParamsFile = Annotated[Path, typer.Option("--params", help="The parameter file.")]
+Workers = Annotated[int | None, typer.Option(help="Processes; 0 means one a core. Default: params.yaml's.")]
+Scheduler = Annotated[str | None, typer.Option(help="A Dask scheduler (tcp://host:port) instead of processes.")]
+Full = Annotated[bool, typer.Option("--full", help="Make everything anew, also what is up to date.")]
+
+
+@app.command()
+def sample(
+    root: Annotated[Path, typer.Argument(help="The folder to make.")] = Path("data"),
+    size: Annotated[int, typer.Option(help="Pixels a side of a cube.")] = 64,
+    train: Annotated[int, typer.Option(help="Training samples.")] = 24,
+    test_public: Annotated[int, typer.Option(help="Public test samples, with cubes.")] = 6,
+    test_private: Annotated[int, typer.Option(help="Private test samples, inputs only.")] = 3,
+    seed: Annotated[int, typer.Option(help="Another seed makes other scenes.")] = 0,
+    force: Annotated[bool, typer.Option("--force", help="Write into a folder that is not empty.")] = False,
+) -> None:
+    """Make a sample data set in the challenge's layout, the same bytes on every machine."""
+    from hsdata import sample as stage
+
+    summary = stage.make(
+        root, size=size, train=train, test_public=test_public, test_private=test_private, seed=seed, force=force
+    )
+    typer.echo(str(summary))
+
+
+@app.command()
+def verify(
+    params: ParamsFile = Path("params.yaml"),
+) -> None:
+    """Say whether the raw files are those that data.dvc recorded."""
+    from hsdata import verify as stage
+    from hsdata.params import load_data_params
+
+    difference = stage.verify(load_data_params(params).data.root)
+    typer.echo(str(difference))
+    if difference:
+        raise typer.Exit(1)
+
+
+@app.command()
+def catalog(params: ParamsFile = Path("params.yaml"), workers: Workers = None, scheduler: Scheduler = None) -> None:
+    """List every sample: its files, whether they are sound, what they hold."""
+    from hsdata import catalog as stage
+    from hsdata import verify
+    from hsdata.params import load_data_params
+
+    loaded = load_data_params(params)
+    verify.require_recorded(loaded.data.root)
+    frame = stage.make(
+        loaded.data.root,
+        loaded.track,
+        workers=loaded.workers if workers is None else workers,
+        scheduler=scheduler,
+        unsound=loaded.catalog.unsound,
+    )
+    stage.save(frame, paths.CATALOG)
+    typer.echo(stage.describe(frame))
+    typer.echo(f"wrote {paths.CATALOG}")
+
+
+@app.command()
+def convert(
+    params: ParamsFile = Path("params.yaml"),
+    workers: Workers = None,
+    scheduler: Scheduler = None,
+    full: Full = False,
+) -> None:
+    """Turn the raw cubes into sharded Zarr arrays that are read by the crop."""
+    from hsdata import catalog as catalogs
+    from hsdata import convert as stage
+    from hsdata.params import load_data_params
+
+    loaded = load_data_params(params)
+    summary = stage.run(
+        catalogs.load(paths.CATALOG),
+        paths.ZARR,
+        chunk=loaded.convert.chunk,
+        dtype=loaded.convert.dtype,
+        workers=loaded.workers if workers is None else workers,
+        scheduler=scheduler,
+        full=full,
+    )
+    typer.echo(f"{summary}\nin {paths.ZARR}")
+
+
+@app.command()
+def render(
+    params: ParamsFile = Path("params.yaml"),
+    workers: Workers = None,
+    scheduler: Scheduler = None,
+    full: Full = False,
+) -> None:
+    """Render each cube as a full-size sRGB picture (rgb_full)."""
+    from hsdata import catalog as catalogs
+    from hsdata import render as stage
+    from hsdata.params import load_data_params
+
+    loaded = load_data_params(params)
+    summary = stage.run(
+        catalogs.load(paths.CATALOG),
+        paths.RGB_FULL,
+        workers=loaded.workers if workers is None else workers,
+        scheduler=scheduler,
+        full=full,
+    )
+    typer.echo(f"{summary}\nin {paths.RGB_FULL}")
+
+
+@index_app.callback()
+def index(context: typer.Context, params: ParamsFile = Path("params.yaml")) -> None:
+    """Decide which samples are held out; without a further verb, the same as `make`."""
+    if context.invoked_subcommand is None:
+        index_make(params)
+
+
+@index_app.command("make")
+def index_make(params: ParamsFile = Path("params.yaml")) -> None:
+    """Decide which samples are held out, and write what was decided and why."""
+    from hsdata import catalog as catalogs
+    from hsdata import index as stage
+    from hsdata.params import load_data_params
+
+    loaded = load_data_params(params)
+    decision = stage.make(catalogs.load(paths.CATALOG), loaded.index, loaded.seed)
+    stage.write(decision, paths.INDEX)
+    typer.echo(f"{decision}\nin {paths.INDEX}")
+
+
+def main() -> None:
+    """Run the command line."""
+    console.run(app)
