@@ -1,0 +1,97 @@
+"""Recipes: named sets of parameters, each file holding only what differs from `params.yaml`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, MutableMapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from hsdata.errors import UserError
+from hsdata.files import write_text
+from hsdata.params import read_yaml, validated
+from hsmodels.params import Params
+
+FOLDER = Path("recipes")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A recipe's name, its first comment line, and the parameters it sets."""
+
+    name: str
+    purpose: str
+    values: dict[str, Any]
+    text: str
+
+
+def names(folder: str | os.PathLike[str] = FOLDER) -> list[str]:
+    """The names of the recipes in `folder`, sorted."""
+    return sorted(path.stem for path in Path(folder).glob("*.yaml"))
+
+
+def read(name: str, folder: str | os.PathLike[str] = FOLDER) -> Recipe:
+    """Read a recipe and check every key of it against the parameters that exist.
+
+    Raises:
+        UserError: there is no such recipe, or it sets a key or value that does not exist.
+    """
+    file = Path(folder) / f"{name}.yaml"
+    if not file.is_file():
+        known = names(folder)
+        close = get_close_matches(name, known, n=1)
+        hint = f"did you mean '{close[0]}'?" if close else f"known here: {', '.join(known) or 'none'}."
+        raise UserError(f"There is no recipe '{name}' in {folder}; {hint}")
+    text = file.read_text(encoding="utf-8")
+    values = read_yaml(file)
+    validated(Params, values, str(file))
+    first = text.splitlines()[0] if text else ""
+    return Recipe(name, first.removeprefix("#").strip() if first.startswith("#") else "", values, text)
+
+
+def apply(
+    name: str, params_file: str | os.PathLike[str] = "params.yaml", folder: str | os.PathLike[str] = FOLDER
+) -> list[str]:
+    """Set a recipe's values in `params.yaml`; comments, order and all other keys stay.
+
+    A mapping is merged key by key, a list or a number replaced.
+
+    Returns:
+        One line for each value that changed: `train.epochs: 60 -> 1000`.
+
+    Raises:
+        UserError: see `read`; or the parameters that would result are not valid. Nothing is written then.
+    """
+    recipe = read(name, folder)
+    read_yaml(params_file)
+    yaml = YAML()
+    yaml.preserve_quotes = True
+    yaml.width = 4096
+    document = yaml.load(Path(params_file))
+    changes: list[str] = []
+    _merge(document, recipe.values, "", changes)
+    stream = StringIO()
+    yaml.dump(document, stream)
+    validated(Params, YAML(typ="safe").load(stream.getvalue()), f"{params_file} with recipe '{name}'")
+    if changes:
+        write_text(params_file, stream.getvalue())
+    return changes
+
+
+def _merge(target: MutableMapping[str, Any], source: Mapping[str, Any], where: str, changes: list[str]) -> None:
+    for key, value in source.items():
+        place = f"{where}{key}"
+        if isinstance(value, Mapping) and isinstance(target.get(key), MutableMapping):
+            _merge(target[key], value, f"{place}.", changes)
+        elif key not in target or target[key] != value:
+            changes.append(f"{place}: {_plain(target[key]) if key in target else 'not set'} -> {_plain(value)}")
+            target[key] = value
+
+
+def _plain(value: Any) -> str:
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
