@@ -1,12 +1,54 @@
-"""Readers and writers, one module a file format."""
+"""Readers and writers, one module a file format.
+
+A module that reads cubes has `read(path) -> Cube`. Add a format by writing the module and naming its
+suffixes in `READERS`; it is imported when the first file of that kind is opened.
+"""
 
 from __future__ import annotations
 
+import importlib
 import os
+from pathlib import Path, PurePosixPath
 
 from hsdata.cube import Cube
+from hsdata.errors import UserError
+
+READERS: dict[str, str] = {
+    ".h5": "hdf5",
+    ".hdf5": "hdf5",
+    ".zarr": "zarr",
+}
+"""File suffix, in lower case, to the module of this package that reads it."""
+
+
+def is_url(path: str | os.PathLike[str]) -> bool:
+    """Whether `path` names a place that fsspec reads (`http://`, `s3://`, `memory://`) rather than a local file."""
+    return isinstance(path, str) and "://" in path
 
 
 def open_cube(path: str | os.PathLike[str]) -> Cube:
-    """Read a cube, whatever its format."""
-    raise NotImplementedError(path)
+    """Read a cube, whatever its format.
+
+    Args:
+        path: a file or a folder; HDF5 and Zarr can also be URLs of any file system that fsspec knows.
+
+    Returns:
+        The cube with values (bands, height, width) as they stand in the file and wavelengths in nm.
+
+    Raises:
+        UserError: nothing is there, no reader knows the suffix, or the content is not a sound cube.
+    """
+    remote = is_url(path)
+    # A URL may carry a query behind the file's name.
+    name = PurePosixPath(str(path).partition("?")[0]).name if remote else Path(path).name
+    suffix = PurePosixPath(name).suffix.lower()
+    if suffix not in READERS:
+        raise UserError(
+            f"{path}: no reader for '{suffix or name}'; known are {', '.join(sorted(READERS))}. "
+            "Convert the file to one of these."
+        )
+    if not remote and not Path(path).exists():
+        raise UserError(f"There is no cube at {path}: check the path.")
+    module = importlib.import_module(f"hsdata.formats.{READERS[suffix]}")
+    cube: Cube = module.read(path)
+    return cube
