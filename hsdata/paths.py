@@ -22,6 +22,7 @@ MODEL = OUTPUTS / "model"
 CURVES = OUTPUTS / "curves"
 EVALUATION = OUTPUTS / "evaluation"
 METRICS = OUTPUTS / "metrics.json"
+THROUGHPUT = OUTPUTS / "throughput.json"
 SUBMISSION = OUTPUTS / "submission"
 
 
