@@ -5,9 +5,9 @@ from __future__ import annotations
 import difflib
 import os
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -53,8 +53,13 @@ class Index(Section):
         return self
 
 
+CropSize = Annotated[int, Field(ge=8)]
+
+
 class Augment(Section):
     crop: int | None = Field(None, ge=8)
+    # First epoch of each step: its crop; before the first step `crop` holds.
+    crop_steps: dict[NonNegativeInt, CropSize | None] = Field(default_factory=dict)
     flip: bool = True
     rot90: bool = True
     noise: float = Field(0.0, ge=0.0, le=1.0)

@@ -77,7 +77,7 @@ class Predict(Section):
 
     checkpoint: Literal["best", "last"] = "best"
     floor: float = Field(0.001, ge=0.0, lt=1.0)
-    tile: int | None = Field(None, ge=16)
+    tile: int | None = Field(None, ge=16, multiple_of=8)
     overlap: int | None = Field(None, ge=0)
     tta: bool = False
     precision: Literal["no", "bf16", "fp16"] = "no"
