@@ -1,0 +1,213 @@
+"""Which models there are, what they may be told, and which track's input they take."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, TypeVar
+
+from pydantic import create_model
+from torch import Tensor, nn
+
+from hsdata.cube import BAND_GRID
+from hsdata.errors import UserError
+from hsdata.layout import CUBES
+from hsdata.params import Section, validated
+
+Factory = TypeVar("Factory", bound=Callable[..., nn.Module])
+State = Mapping[str, Tensor]
+
+_INPUTS = {1: "one RGGB mosaic plane", 2: "an RGB image of half the cube's size"}
+_BANDS = len(BAND_GRID)
+
+
+@dataclass(frozen=True)
+class Feed:
+    """How the batch of one track enters a model.
+
+    Attributes:
+        prepare: makes the model's input from the track's batch; None where that is the batch itself.
+        fixed: parameters that the track decides.
+        defaults: parameters whose default differs from the model's own when it works on this track.
+    """
+
+    prepare: Callable[[Tensor], Tensor] | None = None
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row of the registry; see `register`."""
+
+    name: str
+    factory: Callable[..., nn.Module]
+    feeds: Mapping[int, Feed]
+    target: str
+    bands: str | None
+    infer: Callable[[State], dict[str, Any] | None] | None
+
+    @property
+    def schema(self) -> type[Section]:
+        """The factory's signature as a validated section of `params.yaml`."""
+        return _schema(self.factory)
+
+    def parameters(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """`given` completed with the defaults.
+
+        Raises:
+            UserError: names each parameter that is unknown or ill-typed, and what is allowed.
+        """
+        checked = validated(self.schema, dict(given), f"The parameters of model '{self.name}'")
+        return {key: getattr(checked, key) for key in type(checked).model_fields}
+
+
+class Fed(nn.Module):
+    """A network behind the step that makes its input from a track's batch.
+
+    Attributes:
+        net: the network itself, with the state keys of published checkpoints.
+    """
+
+    def __init__(self, net: nn.Module, prepare: Callable[[Tensor], Tensor]):
+        super().__init__()
+        self.net = net
+        self.prepare = prepare
+
+    def forward(self, batch: Tensor) -> Tensor:
+        """The network's output for a track's batch."""
+        output: Tensor = self.net(self.prepare(batch))
+        return output
+
+
+_ENTRIES: dict[str, Entry] = {}
+
+
+def register(
+    name: str,
+    *,
+    feeds: Mapping[int, Feed],
+    target: str = CUBES,
+    bands: str | None = "out_channels",
+    infer: Callable[[State], dict[str, Any] | None] | None = None,
+) -> Callable[[Factory], Factory]:
+    """Put a model under `name` into the registry.
+
+    The factory's signature is the list of the model's parameters: annotate each one
+    (pydantic's constrained types are understood) and give it a default.
+
+    Args:
+        name: the name in `params.yaml`.
+        feeds: track → how its batch enters the model.
+        target: modality that the model predicts.
+        bands: the parameter that holds the number of bands; None where it has none.
+        infer: reads the parameters off a published state dict; None for one of another family.
+    """
+
+    def add(factory: Factory) -> Factory:
+        _ENTRIES[name] = Entry(name, factory, feeds, target, bands, infer)
+        return factory
+
+    return add
+
+
+@cache
+def _schema(factory: Callable[..., nn.Module]) -> type[Section]:
+    fields: dict[str, Any] = {
+        key: (parameter.annotation, parameter.default)
+        for key, parameter in inspect.signature(factory, eval_str=True).parameters.items()
+    }
+    return create_model("Parameters", __base__=Section, **fields)
+
+
+@cache
+def entries() -> Mapping[str, Entry]:
+    """The registry, after every family's file has been read."""
+    package = __name__.rpartition(".")[0]
+    for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
+        importlib.import_module(f"{package}.{module.name}")
+    return dict(sorted(_ENTRIES.items()))
+
+
+def names(track: int | None = None) -> list[str]:
+    """The models' names, or those that take the input of `track`."""
+    return [name for name, entry in entries().items() if track is None or track in entry.feeds]
+
+
+def entry(name: str) -> Entry:
+    """The registry's row of a model.
+
+    Raises:
+        UserError: there is no such model.
+    """
+    if name in entries():
+        return entries()[name]
+    close = difflib.get_close_matches(name, names(), n=1)
+    hint = f" Did you mean '{close[0]}'?" if close else ""
+    raise UserError(f"There is no model '{name}'.{hint} The models are: {', '.join(names())}.")
+
+
+def target_of(name: str) -> str:
+    """The modality that a model predicts: cubes, or full-size RGB where it is a first stage to pre-train."""
+    return entry(name).target
+
+
+def build(name: str, **params: Any) -> nn.Module:
+    """Make a model as published, with fresh weights.
+
+    Args:
+        name: one of `names()`.
+        **params: its parameters; a `model_name` among them, as published configurations hold it, must agree.
+
+    Raises:
+        UserError: the model or a parameter is unknown, or a value is not allowed.
+    """
+    row = entry(name)
+    stated = params.pop("model_name", name)
+    if stated != name:
+        raise UserError(f"The configuration is of model '{stated}', not of '{name}': build '{stated}' with it.")
+    return row.factory(**row.parameters(params))
+
+
+def for_track(name: str, track: int, params: Mapping[str, Any], *, bands: int = _BANDS) -> nn.Module:
+    """Make a model that takes the batches of a track.
+
+    Args:
+        name: one of `names(track)`.
+        track: 1 takes RGGB planes (B, 1, H, W) in [0, 1]; 2 takes RGB (B, 3, H/2, W/2) in [0, 1].
+        params: the model's own parameters, where they differ from the defaults.
+        bands: bands of the cube, where `params` does not say.
+
+    Returns:
+        A module from the batch to (B, bands, H, W), unclamped; to (B, 3, H, W) where `target_of(name)` is RGB.
+
+    Raises:
+        UserError: the model cannot take the track's input, or see `build`.
+    """
+    row = entry(name)
+    feed = row.feeds.get(track)
+    if feed is None:
+        raise UserError(
+            f"Model '{name}' cannot take the input of track {track}, {_INPUTS.get(track, 'which does not exist')}: "
+            f"choose one of {', '.join(names(track)) or 'the tracks 1 and 2'}."
+        )
+    for key, value in feed.fixed.items():
+        if params.get(key, value) != value:
+            raise UserError(
+                f"Parameter '{key}' of model '{name}' is {value!r} on track {track}, not {params[key]!r}: leave it out."
+            )
+    given = {**feed.defaults, **params, **feed.fixed}
+    if row.bands is not None:
+        given.setdefault(row.bands, bands)
+    net = build(name, **given)
+    return net if feed.prepare is None else Fed(net, feed.prepare)
+
+
+def inner(model: nn.Module) -> nn.Module:
+    """The network itself, with the published state keys, of what `for_track` or `build` made."""
+    return model.net if isinstance(model, Fed) else model
