@@ -1,0 +1,277 @@
+"""What a data file holds: shape, content hash, soundness; read by strips and remembered between runs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sqlite3
+import time
+from collections.abc import Iterable
+from dataclasses import asdict, astuple, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hsdata import layout, workers
+from hsdata.errors import UserError
+from hsdata.paths import state_folder
+
+# A part of the store's name: raise it when a reader comes to decode the same bytes differently.
+_VERSION = 1
+# A file changed again within this time of its last change could keep its time stamp on coarse file systems.
+_SETTLED_SECONDS = 2.0
+_BATCH = 64
+# Bytes that are read sooner than several processes have started.
+_SMALL = 32 * 2**20
+
+FileKey = tuple[str, str]
+"""(modality, path): how to read a file, and where it is."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a file's decoded values, (bands, height, width) float32.
+
+    Attributes:
+        bands: length of the first axis; 3 for a picture, 1 for a mosaic.
+        height: in pixels.
+        width: in pixels.
+        content: hash of the values and their shape, see `Content`.
+        invalid: how many values are NaN or infinite.
+        below: how many values are below 0.
+        above: how many values are above 1.
+        wavelengths: band centres of a cube in nm; empty for an input.
+        error: why the file cannot be read; the other fields then say nothing.
+    """
+
+    bands: int = 0
+    height: int = 0
+    width: int = 0
+    content: str = ""
+    invalid: int = 0
+    below: int = 0
+    above: int = 0
+    wavelengths: tuple[float, ...] = ()
+    error: str = ""
+
+
+class Content:
+    """Hash and counts of an image that is seen strip by strip, in any strip height.
+
+    The hash is BLAKE2b-128 over the shape and the BLAKE2b-128 of each band's float32 values, rows
+    from the top: equal images have equal hashes however they are stored and read.
+    """
+
+    def __init__(self, bands: int) -> None:
+        self._bands = [hashlib.blake2b(digest_size=16) for _ in range(bands)]
+        self.height = 0
+        self.width = 0
+        self.invalid = 0
+        self.below = 0
+        self.above = 0
+
+    def update(self, strip: NDArray[np.float32]) -> None:
+        """Take in the next rows, (bands, rows, width)."""
+        for digest, band in zip(self._bands, strip, strict=True):
+            rows = np.ascontiguousarray(band, dtype="<f4")
+            digest.update(rows.data)
+            self.invalid += rows.size - int(np.count_nonzero(np.isfinite(rows)))
+            self.below += int(np.count_nonzero(rows < 0.0))
+            self.above += int(np.count_nonzero(rows > 1.0))
+        self.height += strip.shape[1]
+        self.width = strip.shape[2]
+
+    def hexdigest(self) -> str:
+        """The hash of what was taken in, 32 hexadecimal digits."""
+        whole = hashlib.blake2b(digest_size=16)
+        whole.update(np.array([len(self._bands), self.height, self.width], dtype="<i8").tobytes())
+        for digest in self._bands:
+            whole.update(digest.digest())
+        return whole.hexdigest()
+
+    def facts(self, wavelengths: Iterable[float] = ()) -> Facts:
+        """Everything that was found out."""
+        return Facts(
+            bands=len(self._bands),
+            height=self.height,
+            width=self.width,
+            content=self.hexdigest(),
+            invalid=self.invalid,
+            below=self.below,
+            above=self.above,
+            wavelengths=tuple(float(centre) for centre in wavelengths),
+        )
+
+
+def content_hash(values: NDArray[np.float32]) -> str:
+    """The hash that `Content` gives an image in memory, (bands, height, width)."""
+    content = Content(values.shape[0])
+    content.update(values)
+    return content.hexdigest()
+
+
+def read(key: FileKey) -> Facts:
+    """Read one file and say what it holds; an unreadable one has `error` set."""
+    modality, path = key
+    try:
+        return _read_cube(path) if modality == layout.CUBES else _read_input(modality, path)
+    except UserError as error:
+        return Facts(error=str(error))
+
+
+def _read_cube(path: str) -> Facts:
+    from hsdata.formats import hdf5
+
+    with hdf5.opened(path) as cube:
+        content = Content(cube.shape[0])
+        for top in range(0, cube.shape[1], cube.rows):
+            content.update(cube.read(top, cube.rows))
+        return content.facts(cube.wavelengths)
+
+
+def _read_input(modality: str, path: str) -> Facts:
+    from hsdata.formats import image, mosaic
+
+    values = mosaic.read(path) if modality == "mosaic" else image.read(path)
+    content = Content(values.shape[0])
+    content.update(values)
+    return content.facts()
+
+
+def of_files(keys: Iterable[FileKey], *, count: int = 0, scheduler: str | None = None) -> dict[FileKey, Facts]:
+    """The facts of each file; those that have not changed since they were last read are not read again.
+
+    A file counts as unchanged while its real path, size, modification time and inode are.
+
+    Args:
+        keys: the files, each once.
+        count: processes; 0 means one a core, where that pays.
+        scheduler: a Dask scheduler instead of processes.
+    """
+    wanted = list(keys)
+    stamps = {key: _stamp(key) for key in wanted}
+    with _Store() as store:
+        found: dict[FileKey, Facts] = {}
+        for key in wanted:
+            known = store.get(stamps[key])
+            if known is not None:
+                found[key] = known
+        unknown = [key for key in wanted if key not in found]
+        if not count and sum(stamp.size for key in unknown if (stamp := stamps[key])) < _SMALL:
+            count = 1
+        for place, facts in workers.stream(read, unknown, workers=count, scheduler=scheduler, label="reading"):
+            key = unknown[place]
+            found[key] = facts
+            if not facts.error and stamps[key] == _stamp(key):
+                store.put(stamps[key], facts)
+    return found
+
+
+@dataclass(frozen=True)
+class _Stamp:
+    path: str
+    modality: str
+    size: int
+    mtime_ns: int
+    inode: int
+
+    @property
+    def settled(self) -> bool:
+        return time.time() - self.mtime_ns / 1e9 > _SETTLED_SECONDS
+
+
+def _stamp(key: FileKey) -> _Stamp | None:
+    modality, path = key
+    try:
+        status = Path(path).stat()
+    except OSError:
+        return None
+    return _Stamp(os.path.realpath(path), modality, status.st_size, status.st_mtime_ns, status.st_ino)
+
+
+class _Store:
+    """Facts by file stamp, in the user's state folder.
+
+    It only saves time: a store that is damaged is begun anew, and one that cannot be
+    opened or written is done without.
+    """
+
+    def __init__(self) -> None:
+        self._path = store_path()
+        self._connection: sqlite3.Connection | None = None
+        self._pending: list[tuple[Any, ...]] = []
+
+    def __enter__(self) -> _Store:
+        self._open()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._flush()
+        if self._connection is not None:
+            self._connection.close()
+
+    def get(self, stamp: _Stamp | None) -> Facts | None:
+        if stamp is None or self._connection is None:
+            return None
+        question = "SELECT facts FROM facts WHERE path=? AND modality=? AND size=? AND mtime_ns=? AND inode=?"
+        try:
+            row = self._connection.execute(question, astuple(stamp)).fetchone()
+            stored = json.loads(row[0]) if row else None
+            return Facts(**{**stored, "wavelengths": tuple(stored["wavelengths"])}) if stored else None
+        except sqlite3.OperationalError:
+            return None
+        except sqlite3.DatabaseError:
+            self._begin_anew()
+            return None
+        except (ValueError, TypeError, KeyError):
+            return None
+
+    def put(self, stamp: _Stamp | None, facts: Facts) -> None:
+        if stamp is None or not stamp.settled:
+            return
+        self._pending.append((*astuple(stamp), json.dumps(asdict(facts))))
+        if len(self._pending) >= _BATCH:
+            self._flush()
+
+    def _open(self, again: bool = True) -> None:
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._connection = sqlite3.connect(self._path, timeout=30.0)
+            with self._connection:
+                self._connection.execute(
+                    "CREATE TABLE IF NOT EXISTS facts (path TEXT, modality TEXT, size INTEGER, mtime_ns INTEGER,"
+                    " inode INTEGER, facts TEXT, PRIMARY KEY (path, modality))"
+                )
+        except (OSError, sqlite3.OperationalError):
+            self._connection = None
+        except sqlite3.DatabaseError:
+            self._begin_anew(again)
+
+    def _begin_anew(self, again: bool = True) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+        if again:
+            for leftover in self._path.parent.glob(self._path.name + "*"):
+                leftover.unlink(missing_ok=True)
+            self._open(again=False)
+
+    def _flush(self) -> None:
+        pending, self._pending = self._pending, []
+        if self._connection is None or not pending:
+            return
+        try:
+            with self._connection:
+                self._connection.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?, ?, ?, ?, ?)", pending)
+        except sqlite3.OperationalError:
+            return
+        except sqlite3.DatabaseError:
+            self._begin_anew()
+
+
+def store_path() -> Path:
+    """Where the facts are remembered; the file can be deleted at any time."""
+    return state_folder() / f"facts-{_VERSION}.sqlite"
