@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -20,8 +20,9 @@ class Sampler(ABC):
     """An order of visits for each epoch, as many as there are samples.
 
     Attributes:
-        watches: whose losses `update` wants after an epoch: those of the held-out samples, those of
-            the training samples, or none.
+        watches: whose losses `update` wants after an epoch: those of the held-out samples (kept by
+            category), those of the training samples (kept by id), or none.
+        losses: last known mean loss by category or id.
     """
 
     watches: ClassVar[Literal["nothing", "validation", "training"]] = "nothing"
@@ -32,6 +33,7 @@ class Sampler(ABC):
         self.ids = list(ids)
         self.categories = np.asarray(categories, dtype=np.int64)
         self.seed = seed
+        self.losses: dict[str, float] = {}
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -50,15 +52,24 @@ class Sampler(ABC):
     def _choose(self, generator: np.random.Generator, epoch: int) -> NDArray[np.int64]:
         """(samples,) indices in the order of visit."""
 
-    def update(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Take in the losses of an epoch: rows with `id`, `category` and `loss`."""
+    def update(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Take in an epoch's losses, those that the sampler `watches`: rows with `id`, `category` and `loss`."""
+        if self.watches == "nothing":
+            return
+        name = "category" if self.watches == "validation" else "id"
+        groups: dict[str, list[float]] = defaultdict(list)
+        for row in rows:
+            if np.isfinite(row["loss"]):
+                groups[str(row[name])].append(max(float(row["loss"]), 0.0))
+        self.losses |= {key: float(np.mean(losses)) for key, losses in groups.items()}
 
     def state_dict(self) -> dict[str, Any]:
         """What the sampler has learnt, as plain values."""
-        return {}
+        return {"losses": dict(self.losses)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Put back what `state_dict` gave."""
+        self.losses = {str(key): float(loss) for key, loss in state["losses"].items()}
 
 
 class ShuffledSampler(Sampler):
@@ -73,59 +84,31 @@ class BalancedSampler(Sampler):
 
     watches = "validation"
 
-    def __init__(self, ids: Sequence[str], categories: Sequence[int], *, seed: int) -> None:
-        super().__init__(ids, categories, seed=seed)
-        self.losses: dict[int, float] = {}
-
     def _choose(self, generator: np.random.Generator, epoch: int) -> NDArray[np.int64]:
         present = np.unique(self.categories)
         members = [np.flatnonzero(self.categories == category) for category in present]
-        weights = _shares([self.losses.get(int(category)) for category in present])
+        weights = _shares([self.losses.get(str(category)) for category in present])
         picks = generator.choice(len(present), size=len(self), p=weights)
         return np.array([generator.choice(members[pick]) for pick in picks], dtype=np.int64)
 
-    def update(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        self.losses = _means((int(row["category"]), float(row["loss"])) for row in rows)
 
-    def state_dict(self) -> dict[str, Any]:
-        return {"losses": {str(category): loss for category, loss in self.losses.items()}}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.losses = {int(category): float(loss) for category, loss in state["losses"].items()}
-
-
-class _BySample(Sampler):
-    """Remembers the last known training loss of each sample."""
+class DifficultySampler(Sampler):
+    """A sample by its last known training loss; a tenth of the visits is shared out evenly."""
 
     watches = "training"
-
-    def __init__(self, ids: Sequence[str], categories: Sequence[int], *, seed: int) -> None:
-        super().__init__(ids, categories, seed=seed)
-        self.losses: dict[str, float] = {}
-
-    def update(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        self.losses |= _means((str(row["id"]), float(row["loss"])) for row in rows)
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"losses": dict(self.losses)}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.losses = {str(sample): float(loss) for sample, loss in state["losses"].items()}
-
-
-class DifficultySampler(_BySample):
-    """A sample by its last known training loss; a tenth of the visits is shared out evenly."""
 
     def _choose(self, generator: np.random.Generator, epoch: int) -> NDArray[np.int64]:
         weights = 0.1 / len(self) + 0.9 * _shares([self.losses.get(sample) for sample in self.ids])
         return generator.choice(len(self), size=len(self), p=weights / weights.sum())
 
 
-class CurriculumSampler(_BySample):
+class CurriculumSampler(Sampler):
     """Easy samples first: the pool grows from the easiest third to all over half of the epochs.
 
     The first epoch visits every sample, so that each has a loss to be ranked by.
     """
+
+    watches = "training"
 
     def __init__(self, ids: Sequence[str], categories: Sequence[int], *, seed: int, epochs: int) -> None:
         super().__init__(ids, categories, seed=seed)
@@ -174,12 +157,3 @@ def _shares(losses: Sequence[float | None]) -> NDArray[np.float64]:
     weights = np.array([typical if loss is None else loss for loss in losses], dtype=np.float64)
     total = weights.sum()
     return weights / total if total > 0 else np.full(len(weights), 1.0 / len(weights))
-
-
-def _means(pairs: Any) -> dict[Any, float]:
-    """The mean finite, non-negative loss of each key."""
-    groups: dict[Any, list[float]] = defaultdict(list)
-    for key, loss in pairs:
-        if np.isfinite(loss):
-            groups[key].append(max(loss, 0.0))
-    return {key: float(np.mean(values)) for key, values in groups.items()}
