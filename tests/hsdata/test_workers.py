@@ -192,7 +192,16 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     try:
         assert _until(file.exists, seconds=60)
         worker = [sys.executable, "-m", "distributed.cli.dask_worker", "--scheduler-file", str(file)]
-        options = ["--host", "127.0.0.1", "--nthreads", "1", "--no-dashboard", "--local-directory", str(place)]
+        options = [
+            "--host",
+            "127.0.0.1",
+            "--nthreads",
+            "1",
+            "--no-nanny",
+            "--no-dashboard",
+            "--local-directory",
+            str(place),
+        ]
         processes += [subprocess.Popen([*worker, *options], **quiet) for _ in range(2)]
         address = json.loads(file.read_text())["address"]
         from distributed import Client
