@@ -1,0 +1,102 @@
+"""From a sampler's visits to the batches of this process."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, Sampler, default_collate
+
+from hsdata.errors import UserError
+from hsmodels.engine.task import Key, Samples
+
+_GRACE_SECONDS = 30
+
+
+class GlobalBatches(Sampler[list[Key]]):
+    """The share of one process in each global batch of an epoch.
+
+    A global batch is `size` visits in the sampler's order, whatever the number of processes; process
+    r of w gets every w-th of them from r on. A process left without one, in a batch smaller than the
+    number of processes, gets the batch's first, to be counted as nothing: every process makes every
+    step, so the processes stay in step.
+    """
+
+    def __init__(self, size: int, *, rank: int = 0, world: int = 1) -> None:
+        self.size = size
+        self.rank = rank
+        self.world = world
+        self._keys: list[Key] = []
+        self._start = 0
+
+    def begin(self, epoch: int, visits: Sequence[tuple[int, int]], *, skip: int = 0) -> None:
+        """Lay out an epoch; its first `skip` global batches are left out of the iteration."""
+        self._keys = [(epoch, index, draw) for index, draw in visits]
+        self._start = skip
+
+    @property
+    def total(self) -> int:
+        """Global batches in the epoch, those left out included."""
+        return -(-len(self._keys) // self.size)
+
+    def everyone(self, step: int) -> list[Key]:
+        """The keys of a global batch."""
+        return self._keys[step * self.size : (step + 1) * self.size]
+
+    def mine(self, step: int) -> list[Key]:
+        """The keys of this process in a global batch; none where there are too few."""
+        return self.everyone(step)[self.rank :: self.world]
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        for step in range(self._start, self.total):
+            yield self.mine(step) or self.everyone(step)[:1]
+
+    def __len__(self) -> int:
+        return max(0, self.total - self._start)
+
+
+class Single(Sampler[list[Key]]):
+    """The held-out samples of one process, in batches of one: every `world`-th from `rank` on."""
+
+    def __init__(self, count: int, *, rank: int = 0, world: int = 1) -> None:
+        self.indices = list(range(rank, count, world))
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        for index in self.indices:
+            yield [(0, index, 0)]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+
+def loader(samples: Samples, batches: Sampler[list[Key]], *, workers: int, pin: bool) -> DataLoader[Any]:
+    """A loader over this process's batches; workers persist from epoch to epoch."""
+    return DataLoader(
+        samples,  # type: ignore[arg-type]
+        batch_sampler=batches,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        prefetch_factor=4 if workers else None,
+        pin_memory=pin,
+        collate_fn=_collated,
+        worker_init_fn=_patient_worker,
+    )
+
+
+def _collated(samples: list[Any]) -> Any:
+    try:
+        return default_collate(samples)
+    except RuntimeError as error:
+        raise UserError(
+            f"These samples do not fit into one batch ({str(error).splitlines()[0]}): "
+            "cut them to one size with augment.crop, or set train.batch_size to the number of processes."
+        ) from error
+
+
+def _patient_worker(worker: int) -> None:
+    """Let the main process save its state before its workers go: a cluster signals them all at once."""
+    torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda number, frame: signal.alarm(_GRACE_SECONDS))

@@ -1,0 +1,103 @@
+"""Train a task: the engine's entry."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from tqdm import tqdm
+
+from hsdata import paths
+from hsmodels.engine import closed_form, tracking
+from hsmodels.engine.interruption import Interruption
+from hsmodels.engine.loop import Loop
+from hsmodels.engine.session import Result, Session, deterministic, explained
+from hsmodels.engine.state import Identity, StateFolder
+from hsmodels.engine.task import Task
+from hsmodels.engine.tracking import Curves
+from hsmodels.params import Train
+
+
+def say(message: str) -> None:
+    """Tell the user something, past any progress bar."""
+    tqdm.write(message, file=sys.stderr)
+
+
+def train(
+    task: Task,
+    settings: Train,
+    *,
+    seed: int,
+    identity: Identity,
+    finish: Callable[[Result], None] = lambda result: None,
+    curves: Path = paths.CURVES,
+    states: Path | None = None,
+    say: Callable[[str], None] = say,
+) -> Result:
+    """Train a task to the end, going on from a saved state if there is one.
+
+    Every process of a distributed training calls this; see `hsmodels.engine.launch`.
+
+    Args:
+        task: what is trained.
+        settings: the section `train`.
+        seed: of the model's first weights, the samples' order and each step.
+        identity: finds the state again; a training with another identity starts afresh.
+        finish: called on the first process with the result, before the state is removed.
+        curves: the folder of DVCLive's files.
+        states: the folder of the saved states; `runs` in `hsdata.paths.state_folder()` by default.
+        say: tells the user something.
+
+    Returns:
+        The checkpoints and what was logged; the same on every process.
+
+    Raises:
+        UserError: the user can mend it: see the message.
+        SystemExit: SIGTERM or Ctrl-C came; the state is saved. The code after SIGTERM is
+            `hsmodels.engine.interruption.PREEMPTED`.
+    """
+    tracking.check(settings.track)
+    with deterministic(settings.deterministic), explained(), Interruption() as interruption:
+        session = Session(task, settings, seed=seed, say=say)
+        folder = _opened(session, states or paths.state_folder() / "runs", identity)
+        run_id = folder.run_id if folder is not None else ""
+
+        def curves_from(history: list[dict[str, float]]) -> Curves:
+            return Curves(session.accelerator, curves, settings.track, identity.configuration, history, run_id)
+
+        try:
+            model = session.model()
+            if getattr(model, "closed_form", False):
+                logged = curves_from([])
+                result = closed_form.fit(session, model, logged)
+            else:
+                loop = Loop(session, model, interruption, folder)
+                _resume(loop, folder)
+                logged = curves_from(loop.history)
+                logged.show(loop.pictures)
+                result = loop.run(logged)
+            logged.close()
+            if folder is not None:
+                finish(result)
+                folder.remove()
+        finally:
+            if folder is not None:
+                folder.close()
+        session.accelerator.wait_for_everyone()
+    return result
+
+
+def _opened(session: Session, root: Path, identity: Identity) -> StateFolder | None:
+    """The folder of this training's state, on the first process."""
+    return StateFolder(root, identity, session.say) if session.processes.first else None
+
+
+def _resume(loop: Loop, folder: StateFolder | None) -> None:
+    """Put the saved state back, on every process, if there is one."""
+    state = loop.processes.from_first(folder.load() if folder is not None else None)
+    if state is None:
+        return
+    loop.load_state_dict(state)
+    updates = f", update {loop.update}" if loop.update else ""
+    loop.session.say(f"Going on from a saved state: epoch {loop.epoch}{updates}.")
