@@ -130,11 +130,11 @@ def _files(changes: Mapping[str, Any]) -> tuple[list[str], list[str], list[str]]
     renamed = changes.get("renamed", [])
     added = [*changes.get("added", []), *(entry["new"] for entry in renamed)]
     removed = [*changes.get("deleted", []), *(entry["old"] for entry in renamed)]
-    found = (added, removed, changes.get("modified", []))
-    first, second, third = (
-        sorted(Path(name).as_posix() for name in names if not name.endswith("/")) for names in found
-    )
-    return first, second, third
+    return _sorted(added), _sorted(removed), _sorted(changes.get("modified", []))
+
+
+def _sorted(names: Iterable[str]) -> list[str]:
+    return sorted(Path(name).as_posix() for name in names if not name.endswith("/"))
 
 
 def _committed_note(record: Path, changes: Mapping[str, Any]) -> list[str]:
