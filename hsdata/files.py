@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import itertools
 import json
 import os
 import shutil
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from hsdata.errors import UserError
+
+_ATTEMPTS = 3
 
 
 @contextmanager
@@ -34,14 +37,35 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         scratch_parent = Path(tempfile.mkdtemp(prefix=".part-", dir=target.parent))
         scratch = scratch_parent / target.name
         yield scratch
-        if scratch.is_dir() and target.is_dir() and not target.is_symlink():
-            target.rename(scratch_parent / "replaced")
-        os.replace(scratch, target)
+        _put(scratch, target)
     except OSError as error:
         raise _explained(error, target) from error
     finally:
         if scratch_parent is not None:
             shutil.rmtree(scratch_parent, ignore_errors=True)
+
+
+def _put(scratch: Path, target: Path) -> None:
+    for attempt in itertools.count():
+        # A folder cannot replace a folder: the old one steps aside.
+        if scratch.is_dir() and target.is_dir() and not target.is_symlink():
+            target.rename(scratch.parent / f"replaced-{attempt}")
+        try:
+            scratch.replace(target)
+            return
+        except OSError as error:
+            # The worker of a killed run can put the same folder there in between.
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST) or attempt >= _ATTEMPTS:
+                raise
+
+
+@contextmanager
+def explaining(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Turn a full disk or missing permission met while writing `path` into a `UserError`."""
+    try:
+        yield
+    except OSError as error:
+        raise _explained(error, Path(path)) from error
 
 
 def _explained(error: OSError, target: Path) -> Exception:
@@ -71,5 +95,5 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
 
 def file_hash(path: str | os.PathLike[str]) -> str:
     """BLAKE2b-128 of the file's bytes, in hexadecimal."""
-    with open(path, "rb") as stream:
+    with Path(path).open("rb") as stream:
         return hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
