@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError, field_validator, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -66,6 +66,24 @@ class Augment(Section):
     jitter: float = Field(0.0, ge=0.0, le=1.0)
 
 
+class Smote(Section):
+    # none, max (every class as large as the largest) or the part of that which is filled.
+    balance: float | str = "none"
+    seed: int = Field(42, ge=0)
+    normalize: Literal["none", "minmax"] = "none"
+    rgb: Literal["render", "lerp"] = "render"
+    size: int | None = Field(None, ge=8, multiple_of=2)
+    preview: int = Field(0, ge=0)
+
+    @field_validator("balance", mode="before")
+    @classmethod
+    def _known(cls, value: object) -> object:
+        share = isinstance(value, int | float) and not isinstance(value, bool) and 0.0 < value <= 1.0
+        if value not in ("none", "max") and not share:
+            raise ValueError("it can be 'none', 'max' or a fraction above 0 and up to 1")
+        return value
+
+
 class DataParams(Section):
     """The sections that `hsdata` reads; those of `MODEL_SECTIONS` are left to `hsmodels`."""
 
@@ -76,6 +94,7 @@ class DataParams(Section):
     catalog: Catalog = Catalog()
     convert: Convert = Convert()
     index: Index = Index()
+    smote: Smote = Smote()
     augment: Augment = Augment()
 
 
