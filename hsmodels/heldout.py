@@ -1,0 +1,97 @@
+"""Samples of a catalog, one at a time: what evaluation and submission predict, and what weights are fitted on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import reduce
+from pathlib import Path
+
+import pandas as pd
+from torch import Tensor
+from tqdm import tqdm
+
+from hsdata import layout, paths
+from hsdata.dataset import CubeDataset
+from hsdata.errors import UserError
+from hsdata.index import read
+from hsdata.wording import some
+from hsmodels.inference.ensemble import Moments
+from hsmodels.inference.predictor import Predictor
+
+
+class Samples:
+    """Whole samples, without augmentation.
+
+    Args:
+        rows: rows of a catalog.
+        track: the track, which says what the input is.
+
+    Attributes:
+        ids: id of each sample.
+        categories: category of each sample.
+    """
+
+    def __init__(self, rows: pd.DataFrame, track: layout.Track):
+        self._dataset = CubeDataset(rows, track=track, zarr_root=paths.ZARR)
+        self.ids, self.categories = self._dataset.ids, self._dataset.categories
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def size(self, index: int) -> tuple[int, int]:
+        """(height, width) of the cube, in pixels."""
+        height, width = self._dataset.frames[index]
+        return height * self._dataset.scale, width * self._dataset.scale
+
+    def input(self, index: int) -> Tensor:
+        """(C, h, w) in [0, 1]."""
+        value: Tensor = self._dataset[index]["input"]
+        return value
+
+    def pair(self, index: int) -> tuple[Tensor, Tensor]:
+        """The input (C, h, w) in [0, 1] and the true cube (bands, H, W)."""
+        item = self._dataset[index]
+        return item["input"], item["target"]
+
+    def pairs(self, label: str) -> Iterator[tuple[Tensor, Tensor]]:
+        """All pairs, one after the other, with a progress bar."""
+        for index in tqdm(range(len(self)), desc=label, disable=None, dynamic_ncols=True):
+            yield self.pair(index)
+
+
+def held_out_rows(catalog: pd.DataFrame, file: Path = paths.HELD_OUT) -> pd.DataFrame:
+    """The catalog's rows of the samples that `hsdata index` holds out, in the index's order.
+
+    Raises:
+        UserError: nothing is held out, or the catalog does not know an id or has no cube for it.
+    """
+    return rows_of(catalog, read(file), file)
+
+
+def training_rows(catalog: pd.DataFrame, file: Path = paths.TRAINING) -> pd.DataFrame:
+    """The catalog's rows of the samples that may be trained on; see `held_out_rows`."""
+    return rows_of(catalog, read(file), file)
+
+
+def rows_of(catalog: pd.DataFrame, ids: Sequence[str], file: Path) -> pd.DataFrame:
+    """The catalog's rows of samples with cubes, in the order of `ids`.
+
+    Raises:
+        UserError: `ids` is empty, or the catalog does not know one of them or has no cube for it.
+    """
+    if not ids:
+        raise UserError(f"{file} names no sample: make it again with 'hsdata index'.")
+    known = catalog[catalog["cube"] != ""].set_index("id", drop=False)
+    if missing := [name for name in ids if name not in known.index]:
+        raise UserError(
+            f"{file} names samples that the catalog has no cube for: {some(missing)}. "
+            "Make both again ('hsdata catalog', 'hsdata index')."
+        )
+    return known.loc[list(ids)].reset_index(drop=True)
+
+
+def fitted(predictor: Predictor, samples: Samples) -> tuple[Predictor, list[Moments]]:
+    """An ensemble with weights fitted on held-out samples, and each sample's share in the fit."""
+    parts = [predictor.moments(*pair) for pair in samples.pairs("fitting the weights")]
+    return replace(predictor, weights=reduce(Moments.__add__, parts).weights()), parts

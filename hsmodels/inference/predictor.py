@@ -1,0 +1,185 @@
+"""Trained models as one predictor, with a record of what it is made of."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from hsdata import layout
+from hsdata.errors import UserError
+from hsdata.files import file_hash
+from hsdata.params import validated
+from hsmodels import checkpoint, zoo
+from hsmodels.inference import device_of, predict, reconstruct
+from hsmodels.inference.ensemble import Ensemble, Moments, summary
+from hsmodels.params import Params, Predict
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """One model, or several of the same track.
+
+    Attributes:
+        members: the models, in evaluation mode and on their device.
+        records: what each member is: its folder, weights and training, for provenance.
+        track: whose inputs the members take.
+        wavelengths: (bands,) nm, of the cubes that they give.
+        settings: how inputs are taken and outputs finished.
+        weights: (members, bands), or None for the mean.
+    """
+
+    members: Sequence[nn.Module]
+    records: Sequence[Mapping[str, Any]]
+    track: int
+    wavelengths: NDArray[np.float64]
+    settings: Predict
+    weights: NDArray[np.float64] | None = None
+
+    @property
+    def model(self) -> nn.Module:
+        """The members as one model."""
+        return self.members[0] if len(self.members) == 1 else self.weighted(self.weights)
+
+    def weighted(self, weights: NDArray[np.float64] | None) -> nn.Module:
+        """The members as one model with weights (members, bands), or their mean."""
+        return Ensemble(self.members, weights).to(device_of(self.members[0], torch.empty(0)))
+
+    def __call__(self, input: Tensor, model: nn.Module | None = None) -> Tensor:
+        """The finished cube (bands, H, W) of an input (C, h, w)."""
+        return reconstruct(self.model if model is None else model, input, self.settings)
+
+    def moments(self, input: Tensor, truth: Tensor) -> Moments:
+        """What fitting the weights needs of a held-out sample: input (C, h, w), truth (bands, H, W)."""
+        chosen = self.settings
+        predictions = [
+            predict(member, input, tile=chosen.tile, overlap=chosen.overlap, tta=chosen.tta, precision=chosen.precision)
+            for member in self.members
+        ]
+        return Moments.of(predictions, truth)
+
+    def provenance(self) -> dict[str, Any]:
+        """What a prediction was computed from and how; the same each time."""
+        chosen = self.settings
+        return {
+            "track": self.track,
+            "ensemble": len(self.members) > 1,
+            **summary(self.weights, len(self.members)),
+            "models": [dict(record) for record in self.records],
+            "checkpoint": chosen.checkpoint,
+            "test_time_augmentation": "mean of 8 flips and turns" if chosen.tta else "none",
+            "floor": chosen.floor,
+            "ceiling": 1.0,
+            "tile": chosen.tile,
+            "overlap": chosen.overlap,
+            "precision": chosen.precision,
+            "wavelengths_nm": [float(value) for value in self.wavelengths],
+        }
+
+
+def load(
+    folders: Iterable[str | os.PathLike[str]],
+    settings: Predict | None = None,
+    *,
+    overrides: Mapping[str, Any] | None = None,
+    weights: NDArray[np.float64] | None = None,
+    device: torch.device | str | None = None,
+) -> Predictor:
+    """Load trained models as one predictor.
+
+    Args:
+        folders: what training wrote; several make an ensemble.
+        settings: how to predict; by default as the first model's parameters say.
+        overrides: keys of `predict` that replace those of `settings`.
+        weights: (members, bands) of an ensemble; None for the mean.
+        device: where to compute; a GPU if there is one by default.
+
+    Raises:
+        UserError: a folder holds no model, the models are of different tracks or bands or predict no cubes, the
+            weights are for other models, or a setting is not allowed.
+    """
+    places = [Path(folder) for folder in folders]
+    if settings is None:
+        stored = checkpoint.record(places[0]).get("params", {}).get("predict", {})
+        # Which models go together is said by the caller, not by the training of one.
+        stored = {key: value for key, value in stored.items() if key not in ("models", "weights")}
+        settings = validated(Predict, stored, f"{places[0]}/{checkpoint.CONFIG}, block predict,")
+    settings = validated(Predict, settings.model_dump() | dict(overrides or {}), "The settings of the prediction")
+    where = _device(device)
+    members, records, configs = [], [], []
+    for place in places:
+        model, config = checkpoint.load(place, settings.checkpoint)
+        members.append(model.to(where))
+        configs.append(config)
+        records.append(_record(place, settings.checkpoint, config))
+        _check_same(places[0], configs[0], place, config)
+    wavelengths = np.asarray(configs[0]["wavelengths"], dtype=np.float64)
+    if weights is not None and weights.shape != (len(members), len(wavelengths)):
+        raise UserError(
+            f"The weights are for {weights.shape[0]} models of {weights.shape[1]} bands, but here are {len(members)} "
+            f"of {len(wavelengths)}: give the models that they were fitted for, in that order."
+        )
+    return Predictor(members, records, int(configs[0]["track"]), wavelengths, settings, weights)
+
+
+def of_params(params: Params, model: str | os.PathLike[str]) -> Predictor:
+    """The predictor of `params.yaml`: the trained model, and `predict.models` with it.
+
+    Raises:
+        UserError: a model is of another track than `track`, or see `load`.
+    """
+    predictor = load([model, *params.predict.models], params.predict)
+    if predictor.track != params.track:
+        raise UserError(
+            f"The model in {model} was trained for track {predictor.track}, but params.yaml says track {params.track}: "
+            "train again ('dvc repro'), or set 'track'."
+        )
+    return predictor
+
+
+def _device(chosen: torch.device | str | None) -> torch.device:
+    if chosen is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(chosen)
+    except RuntimeError:
+        raise UserError(f"There is no device '{chosen}': give 'cpu', 'cuda' or 'cuda:<number>'.") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise UserError(f"There is no GPU for device '{chosen}': use 'cpu'.")
+    return device
+
+
+def _record(place: Path, which: checkpoint.Which, config: Mapping[str, Any]) -> dict[str, Any]:
+    """What a member is; the hash says which weights exactly."""
+    return {
+        "folder": place.as_posix(),
+        "weights_file": checkpoint.WEIGHTS[which],
+        "weights_blake2b": file_hash(place / checkpoint.WEIGHTS[which]),
+        "config_blake2b": file_hash(place / checkpoint.CONFIG),
+        "name": config["model"]["name"],
+        "params": config["model"]["params"],
+        "checkpoint": config["checkpoint"],
+    }
+
+
+def _check_same(first: Path, expected: Mapping[str, Any], place: Path, config: Mapping[str, Any]) -> None:
+    """Refuse members that do not go together, and models that make something else than cubes."""
+    target = zoo.target_of(config["model"]["name"])
+    if target != layout.CUBES:
+        raise UserError(
+            f"The model '{config['model']['name']}' in {place} predicts {target}, not cubes: it is a first stage; "
+            "train the model that builds on it."
+        )
+    for key, what in (("track", "track"), ("wavelengths", "bands")):
+        if config[key] != expected[key]:
+            raise UserError(
+                f"The models in {first} and {place} are not of the same {what}: an ensemble needs models of one "
+                "track and one band grid."
+            )

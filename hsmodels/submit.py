@@ -1,0 +1,85 @@
+"""The stage `submit`: predict test-private and pack it for both places that take submissions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from hsdata import catalog as catalogs
+from hsdata import paths
+from hsdata.errors import UserError
+from hsdata.files import replacing, write_json
+from hsmodels import packing
+from hsmodels.heldout import Samples, fitted, held_out_rows
+from hsmodels.inference import predictor as predictors
+from hsmodels.inference.predictor import Predictor
+from hsmodels.params import Params
+
+SPLIT = "test-private"
+PROVENANCE = "provenance.json"
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a submission holds.
+
+    Attributes:
+        folder: where the archives are.
+        ids: the samples in them.
+        size: bytes of both.
+    """
+
+    folder: Path
+    ids: list[str]
+    size: int
+
+    def __str__(self) -> str:
+        return (
+            f"{len(self.ids)} samples of {SPLIT}, checked\n"
+            f"wrote {self.folder / packing.KAGGLE} (Kaggle) and {self.folder / packing.SITE} (the challenge's site), "
+            f"{self.size / 1e6:.1f} MB"
+        )
+
+
+def run(params: Params, *, model: Path = paths.MODEL, folder: Path = paths.SUBMISSION) -> Summary:
+    """Predict every sample of test-private and write both archives, checked, and their provenance.
+
+    Args:
+        params: the track, and how to predict.
+        model: what training wrote; `predict.models` are added to it.
+        folder: the archives' folder, replaced as a whole.
+
+    Raises:
+        UserError: there is nothing to predict, no model, a model of another track, or an archive is not as it
+            must be; nothing is left behind then.
+    """
+    catalog = catalogs.load(paths.CATALOG)
+    rows = catalog[catalog["split"] == SPLIT]
+    if rows.empty:
+        raise UserError(
+            f"The catalog has no sample of {SPLIT}: place its inputs under track{params.track}/{SPLIT}/ of the data "
+            "folder and make the catalog again ('hsdata catalog')."
+        )
+    predictor = predictors.of_params(params, model)
+    samples = Samples(rows, params.track)
+    if params.predict.weights == "fitted":
+        predictor, _ = fitted(predictor, Samples(held_out_rows(catalog), params.track))
+    bands = len(predictor.wavelengths)
+    expected = {name: (*samples.size(index), bands) for index, name in enumerate(samples.ids)}
+    with replacing(folder) as scratch:
+        scratch.mkdir()
+        packing.write(scratch, _cubes(predictor, samples))
+        packing.check(scratch, expected)
+        write_json(scratch / PROVENANCE, predictor.provenance() | {"split": SPLIT, "ids": samples.ids})
+        size = sum((scratch / name).stat().st_size for name in (packing.KAGGLE, packing.SITE))
+    return Summary(folder, samples.ids, size)
+
+
+def _cubes(predictor: Predictor, samples: Samples) -> Iterator[tuple[str, NDArray[np.float32]]]:
+    for index, name in enumerate(tqdm(samples.ids, desc="predicting", disable=None, dynamic_ncols=True)):
+        yield name, predictor(samples.input(index)).cpu().numpy()
