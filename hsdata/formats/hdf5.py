@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -43,6 +44,7 @@ class Opened:
     mask: NDArray[np.bool_] | None
     rows: int
     bands_last: bool
+    _chunk_rows: int
     _values: Any
 
     def read(self, top: int = 0, height: int | None = None) -> NDArray[np.float32]:
@@ -60,6 +62,16 @@ class Opened:
             with _explaining(self.source):
                 self._values.read_direct(values, selection)
         return np.moveaxis(values, 2, 0) if self.bands_last else values
+
+    def strips(self, multiple: int = 1) -> Iterator[NDArray[np.float32]]:
+        """The cube from top to bottom in strips as `read` gives them; all but the last have a multiple of rows.
+
+        No storage chunk is decoded twice.
+        """
+        step = math.lcm(self._chunk_rows, multiple)
+        step *= -(-_STRIP // step)
+        for top in range(0, self.shape[1], step):
+            yield self.read(top, step)
 
 
 def read(path: str | os.PathLike[str], *, dataset: str = "cube", wavelengths: str = "wavelengths") -> Cube:
@@ -81,11 +93,10 @@ def read(path: str | os.PathLike[str], *, dataset: str = "cube", wavelengths: st
         if not cube.bands_last:
             return Cube(cube.read(), cube.wavelengths, cube.source, cube.mask)
         values = np.empty(cube.shape, dtype=np.float32)
-        for top in range(0, cube.shape[1], cube.rows):
-            strip = cube.read(top, cube.rows)
-            # Transposed row by row, source and destination stay in the processor's cache.
-            for row in range(strip.shape[1]):
-                values[:, top + row] = strip[:, row]
+        # Transposed row by row, source and destination stay in the processor's cache.
+        rows = (strip[:, row] for strip in cube.strips() for row in range(strip.shape[1]))
+        for index, row in enumerate(rows):
+            values[:, index] = row
         return Cube(values, cube.wavelengths, cube.source, cube.mask)
 
 
@@ -114,7 +125,7 @@ def opened(
         shape = (stored[2], stored[0], stored[1]) if bands_last else stored
         chunk_rows = values.chunks[0 if bands_last else 1] if values.chunks else 1
         rows = -(-_STRIP // chunk_rows) * chunk_rows
-        yield Opened(source, shape, centres, mask, rows, bands_last, values)
+        yield Opened(source, shape, centres, mask, rows, bands_last, chunk_rows, values)
 
 
 def write(path: str | os.PathLike[str], cube: Cube, *, gzip: int | None = None) -> None:

@@ -293,6 +293,8 @@ def _create(folder: Path, grid: Grid, attributes: dict[str, Any]) -> zarr.Array[
         fill_value=0,
         attributes=attributes,
         dimension_names=("band", "y", "x"),
+        # One file beside the metadata instead of a file in three folders.
+        chunk_key_encoding={"name": "default", "separator": "."},
         zarr_format=3,
     )
 

@@ -1,0 +1,137 @@
+"""The stage `convert`: every cube of the catalog as a Zarr store that is read by crops."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hsdata import incremental
+from hsdata.errors import UserError
+from hsdata.formats import hdf5, zarr
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+VERSION = 1
+"""Raise it when the same cube comes to give other bytes: every store is then made anew."""
+
+
+# Starting worker processes takes as long as converting this many bytes in this one.
+_WORTH_PROCESSES = 100e6
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a conversion did.
+
+    Attributes:
+        made: stores written.
+        kept: stores that were up to date.
+        removed: stores of samples that are gone.
+        worst_error: largest absolute difference in reflectance between a cube and its store, over all stores.
+        seconds: how long it took.
+    """
+
+    made: int
+    kept: int
+    removed: int
+    worst_error: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Work:
+    """One cube to convert: from, to, the (bands, height, width) that is expected, and how."""
+
+    name: str
+    cube: str
+    store: str
+    shape: tuple[int, int, int]
+    chunk: int
+    dtype: zarr.Dtype
+
+
+def run(
+    catalog: pd.DataFrame,
+    out: str | os.PathLike[str],
+    *,
+    chunk: int = 64,
+    dtype: zarr.Dtype = "float32",
+    workers: int = 0,
+    scheduler: str | None = None,
+    full: bool = False,
+) -> Summary:
+    """Bring the stores `<out>/<split>/<id>.zarr` up to date with the catalog.
+
+    A store is written when its cube's content, `chunk`, `dtype` or this module's version differ from those it
+    was made with, or when it is damaged. Stores of samples that the catalog no longer holds are removed.
+
+    Args:
+        catalog: rows with `id`, `split`, `cube` (the raw file; empty: no cube), `cube_hash`, `bands`, `height`
+            and `width`.
+        out: the folder of the stores.
+        chunk: side of a chunk in pixels.
+        dtype: how values are stored, see `hsdata.formats.zarr.write`.
+        workers: processes, each with about one strip of a cube in memory (with uint16 one cube); 0 means one a core,
+            or this process where the cubes are small.
+        scheduler: a Dask scheduler, used instead of processes.
+        full: write every store anew.
+
+    Raises:
+        UserError: a cube cannot be read or is not what the catalog says, or the stores cannot be written.
+    """
+    start = time.perf_counter()
+    # Workers on other machines start in other folders.
+    base = Path.cwd() if scheduler else Path()
+    jobs = [_job(row, base, Path(out), chunk, dtype) for row in catalog.itertuples(index=False) if row.cube]
+    if not workers and sum(4.0 * math.prod(job.work.shape) for job in jobs) < _WORTH_PROCESSES:
+        workers = 1
+    done = incremental.update(out, jobs, convert, full=full, workers=workers, scheduler=scheduler, label="converting")
+    return Summary(
+        made=len(done.made),
+        kept=len(done.kept),
+        removed=len(done.removed),
+        worst_error=max((float(facts["worst_error"]) for facts in done.facts.values()), default=0.0),
+        seconds=time.perf_counter() - start,
+    )
+
+
+def _job(row: Any, base: Path, out: Path, chunk: int, dtype: zarr.Dtype) -> incremental.Job:
+    split, sample, cube = str(row.split), str(row.id), str(row.cube)
+    if not row.cube_hash:
+        raise UserError(f"The catalog has no content hash for {cube}: make it again with 'hsdata catalog'.")
+    shape = (int(row.bands), int(row.height), int(row.width))
+    store = f"{split}/{sample}.zarr"
+    work = Work(sample, str(base / cube), str(base / out / store), shape, chunk, dtype)
+    key = incremental.key_of(str(row.cube_hash), chunk, dtype, VERSION)
+    return incremental.Job(f"{split}/{sample}", key, (store,), work)
+
+
+def convert(work: Work) -> dict[str, float]:
+    """Convert one cube and return its `worst_error`."""
+    with hdf5.opened(work.cube) as cube:
+        if cube.shape != work.shape:
+            raise UserError(
+                f"{work.cube} has (bands, height, width) {cube.shape}, but the catalog says {work.shape}: "
+                "make the catalog again with 'hsdata catalog'."
+            )
+        strips, limits = cube.strips(work.chunk), None
+        if work.dtype == "uint16":
+            # The steps span the values of the whole cube, which decoding twice would cost more than keeping.
+            values = cube.read()
+            strips, limits = iter([values]), zarr.limits_of(values)
+        worst = zarr.write_strips(
+            work.store,
+            strips,
+            shape=cube.shape,
+            wavelengths=cube.wavelengths,
+            chunk=work.chunk,
+            dtype=work.dtype,
+            limits=limits,
+            source=work.name,
+        )
+    return {"worst_error": worst}
