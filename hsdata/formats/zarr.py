@@ -123,7 +123,6 @@ def write_strips(
     with replacing(path) as scratch:
         array = _create(scratch, grid, attributes)
         shard = scratch / array.metadata.encode_chunk_key((0, 0, 0))
-        shard.parent.mkdir(parents=True)
         with shard.open("wb") as stream:
             writer = ShardWriter(stream, grid, compressor=_COMPRESSOR, level=_LEVEL, shuffle=_SHUFFLE_NUMBER)
             for strip in _cut(strips, grid.chunk[1]):
