@@ -1,0 +1,83 @@
+"""Structural similarity and peak signal-to-noise ratio of renders."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+RADIUS: Final = 5
+SIGMA: Final = 1.5
+# (K L)² for K = 0.01 and 0.03, data range L = 1.
+LUMINANCE_CONSTANT: Final = 0.01**2
+CONTRAST_CONSTANT: Final = 0.03**2
+
+SQUARED_ERROR_FLOOR: Final = 1e-12
+
+# Rows filtered at a time, so that the planes in hand stay in the processor's cache.
+_CPU_ROWS: Final = 32
+
+
+@cache
+def _window() -> tuple[float, ...]:
+    """The 1-D Gaussian of 11 taps, summing to one."""
+    taps = np.exp(-0.5 * (np.arange(-RADIUS, RADIUS + 1) / SIGMA) ** 2)
+    return tuple(float(tap) for tap in taps / taps.sum())
+
+
+def _mirrored(size: int, device: torch.device) -> Tensor:
+    """Indices of an axis padded by its mirror image, edges not repeated; an axis of any size."""
+    period = max(2 * (size - 1), 1)
+    place = np.abs(np.arange(-RADIUS, size + RADIUS)) % period
+    return torch.from_numpy(np.where(place < size, place, period - place)).to(device)
+
+
+def _filtered(planes: Tensor, axis: int) -> Tensor:
+    """`planes` filtered along `axis`, which loses its padding.
+
+    A sum of shifted planes: exact in the planes' own type, where convolutions on GPUs may round to TF32.
+    """
+    window, size = _window(), planes.shape[axis] - 2 * RADIUS
+    result = planes.narrow(axis, RADIUS, size) * window[RADIUS]
+    for i in range(RADIUS):
+        pair = planes.narrow(axis, i, size) + planes.narrow(axis, 2 * RADIUS - i, size)
+        result = result.add_(pair, alpha=window[i])
+    return result
+
+
+def ssim_map(first: Tensor, second: Tensor) -> Tensor:
+    """Structural similarity at each pixel, mean over the channels.
+
+    Gaussian window of 11 × 11 with σ 1.5, mirrored borders, K = (0.01, 0.03), data range 1
+    (Wang et al. 2004). Images smaller than the window are mirrored repeatedly.
+
+    Args:
+        first: (B, channels, H, W).
+        second: (B, channels, H, W).
+
+    Returns:
+        (B, H, W), of the inputs' type.
+    """
+    height, width = first.shape[-2:]
+    rows, columns = _mirrored(height, first.device), _mirrored(width, first.device)
+    x, y = (planes.index_select(-2, rows).index_select(-1, columns) for planes in (first, second))
+    step = _CPU_ROWS if first.device.type == "cpu" else height
+    strips = []
+    for top in range(0, height, step):
+        size = min(step, height - top) + 2 * RADIUS
+        a, b = x.narrow(-2, top, size), y.narrow(-2, top, size)
+        planes = torch.stack([a, b, a * a + b * b, a * b])
+        mean_a, mean_b, squares, products = _filtered(_filtered(planes, -2), -1)
+        means, mean_squares = mean_a * mean_b, mean_a * mean_a + mean_b * mean_b
+        similarity = (2.0 * means + LUMINANCE_CONSTANT) / (mean_squares + LUMINANCE_CONSTANT)
+        similarity = similarity * (2.0 * (products - means) + CONTRAST_CONSTANT)
+        strips.append((similarity / (squares - mean_squares + CONTRAST_CONSTANT)).mean(dim=1))
+    return torch.cat(strips, dim=1)
+
+
+def psnr(squared_error: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio in dB of mean squared errors, data range 1; at most 120."""
+    return -10.0 * squared_error.clamp(min=SQUARED_ERROR_FLOOR).log10()

@@ -1,0 +1,218 @@
+"""What the score takes from each pixel's spectrum: angle, information divergence, errors by band, colour.
+
+All of it comes from one walk over strips of pixels that fit in the processor's cache, with intermediate
+results in a few reused buffers. The gradient is written out beside it, so that training on the score
+keeps no copy of the cube either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+SAM_EPSILON: Final = 1e-8
+"""Added to the product of the norms in the cosine of two spectra."""
+
+SID_EPSILON: Final = 1e-12
+"""Added to a spectrum's sum, and to each of its shares before the logarithm."""
+
+# Larger magnitudes are outside any reflectance; squares of this one still fit in float64.
+MAGNITUDE_LIMIT: Final = 1e30
+
+# Elements of a strip: a few buffers of it fit in a core's second-level cache. Accelerators want few, large calls.
+_CPU_STRIP: Final = 61 * 4096
+_DEVICE_STRIP: Final = 1 << 26
+
+
+class SpectralMaps(NamedTuple):
+    """Float64 tensors for B images of n pixels and K masks (1 without masks).
+
+    Attributes:
+        sam: (B, n) spectral angle in radians.
+        sid: (B, n) spectral information divergence in nats.
+        squared: (B, K, bands) sum over the mask's pixels of the squared error.
+        truth_sum: (B, K, bands) sum over the mask's pixels of the truth.
+        truth_rgb: (B, 3, n) linear sRGB of the truth, unclipped.
+        prediction_rgb: (B, 3, n) of the prediction.
+    """
+
+    sam: Tensor
+    sid: Tensor
+    squared: Tensor
+    truth_sum: Tensor
+    truth_rgb: Tensor
+    prediction_rgb: Tensor
+
+
+def spectral_maps(truth: Tensor, prediction: Tensor, colour: Tensor, weights: Tensor | None = None) -> SpectralMaps:
+    """Compare spectra pixel by pixel; differentiable in `prediction` when no `weights` are given.
+
+    The angle is arccos(a·b / (|a||b| + ε)), computed from the chord between the directions, which keeps its
+    digits where the arccos of a rounded cosine near 1 has none. The divergence is Σ (p - q) ln(p / q) over the
+    shares p = a / (Σa + ε) + ε; negative reflectance counts as none there, since it has no logarithm.
+
+    At spectra (for the angle) and values (for the divergence) that are exactly zero or, for the divergence,
+    negative, the gradient is zero. Just above zero it is the true one, of the order of 1 / reflectance.
+
+    Args:
+        truth: (B, bands, n), any floating type; float16 and bfloat16 are computed in float32.
+        prediction: (B, bands, n).
+        colour: (3, bands) float64, linear sRGB of reflectance.
+        weights: (B, K, n) masks as float64 of 0 and 1.
+    """
+    if prediction.requires_grad and torch.is_grad_enabled():
+        if weights is not None:
+            raise ValueError("masks have no gradient")
+        return SpectralMaps(*_Spectral.apply(truth, prediction, colour))  # type: ignore[no-untyped-call]
+    return _forward(truth.detach(), prediction.detach(), colour, weights)
+
+
+def working_type(truth: Tensor, prediction: Tensor) -> torch.dtype:
+    """Float64 where an input is, else float32."""
+    return torch.float64 if torch.float64 in (truth.dtype, prediction.dtype) else torch.float32
+
+
+def _strips(truth: Tensor) -> Iterator[slice]:
+    batch, bands, pixels = truth.shape
+    elements = _CPU_STRIP if truth.device.type == "cpu" else _DEVICE_STRIP
+    step = max(64, elements // (batch * bands))
+    for start in range(0, pixels, step):
+        yield slice(start, min(start + step, pixels))
+
+
+def _buffers(truth: Tensor, dtype: torch.dtype, count: int) -> Tensor:
+    batch, bands, _ = truth.shape
+    first = next(_strips(truth))
+    return torch.empty((count, batch, bands, first.stop), dtype=dtype, device=truth.device)
+
+
+def _loaded(cube: Tensor, at: slice, dtype: torch.dtype) -> Tensor:
+    return cube[:, :, at].to(dtype)
+
+
+def _visible(colour: Tensor) -> slice:
+    """The bands from the first to the last with any colour."""
+    bands = torch.nonzero(colour.any(dim=0)).flatten()
+    return slice(int(bands[0]), int(bands[-1]) + 1)
+
+
+def _norm(values: Tensor, scratch: Tensor) -> Tensor:
+    return torch.mul(values, values, out=scratch).sum(dim=1, keepdim=True).sqrt_()
+
+
+def _shares(values: Tensor, out: Tensor) -> Tensor:
+    """Write the shares of `values`, plus ε, into `out`; returns the reciprocal of the sums, (B, 1, n)."""
+    torch.clamp(values, min=0.0, out=out)
+    scale = out.sum(dim=1, keepdim=True).add_(SID_EPSILON).reciprocal_()
+    out.mul_(scale).add_(SID_EPSILON)
+    return scale
+
+
+def _cosine_gap(
+    truth: Tensor, prediction: Tensor, norms: tuple[Tensor, Tensor], scratch: Tensor
+) -> tuple[Tensor, Tensor]:
+    """(1 - cosine, |a||b| + ε), both (B, n) float64.
+
+    With h = |a/|a| - b/|b||² / 2, the cosine without ε is 1 - h, and with it
+    1 - cosine = (h |a||b| + ε) / (|a||b| + ε).
+    """
+    tiny = torch.finfo(scratch.dtype).tiny ** 0.5
+    inverse = [norm.clamp(min=tiny).reciprocal_() for norm in norms]
+    torch.mul(truth, inverse[0], out=scratch).addcmul_(prediction, inverse[1], value=-1.0)
+    half_chord = scratch.square_().sum(dim=1).double().mul_(0.5)
+    product = norms[0].squeeze(1).double() * norms[1].squeeze(1)
+    bounded = product + SAM_EPSILON
+    return half_chord.mul_(product).add_(SAM_EPSILON).div_(bounded).clamp_(0.0, 2.0), bounded
+
+
+def _forward(truth: Tensor, prediction: Tensor, colour: Tensor, weights: Tensor | None) -> SpectralMaps:
+    batch, bands, pixels = truth.shape
+    dtype = working_type(truth, prediction)
+    masks = 1 if weights is None else weights.shape[1]
+    double = {"dtype": torch.float64, "device": truth.device}
+    maps = SpectralMaps(
+        sam=torch.empty((batch, pixels), **double),  # type: ignore[call-overload]
+        sid=torch.empty((batch, pixels), **double),  # type: ignore[call-overload]
+        squared=torch.zeros((batch, masks, bands), **double),  # type: ignore[call-overload]
+        truth_sum=torch.zeros((batch, masks, bands), **double),  # type: ignore[call-overload]
+        truth_rgb=torch.empty((batch, 3, pixels), **double),  # type: ignore[call-overload]
+        prediction_rgb=torch.empty((batch, 3, pixels), **double),  # type: ignore[call-overload]
+    )
+    visible = _visible(colour)
+    buffers = _buffers(truth, dtype, 3)
+    for at in _strips(truth):
+        a, b = _loaded(truth, at, dtype), _loaded(prediction, at, dtype)
+        x, y, z = buffers[..., : at.stop - at.start]
+
+        gap, _ = _cosine_gap(a, b, (_norm(a, x), _norm(b, x)), x)
+        maps.sam[:, at] = gap.mul_(0.5).sqrt_().asin_().mul_(2.0)
+
+        _shares(a, x)
+        _shares(b, y)
+        torch.sub(x, y, out=z)
+        maps.sid[:, at] = x.div_(y).log_().mul_(z).sum(dim=1)
+
+        maps.truth_rgb[:, :, at] = colour[:, visible] @ a[:, visible].double()
+        maps.prediction_rgb[:, :, at] = colour[:, visible] @ b[:, visible].double()
+
+        torch.sub(a, b, out=x).square_()
+        if weights is None:
+            maps.squared[:, 0] += x.sum(dim=2)
+            maps.truth_sum[:, 0] += a.sum(dim=2)
+        else:
+            for k, mask in enumerate(weights[:, :, None, at].to(dtype).unbind(dim=1)):
+                maps.squared[:, k] += torch.mul(x, mask, out=y).sum(dim=2)
+                maps.truth_sum[:, k] += torch.mul(a, mask, out=y).sum(dim=2)
+    return maps
+
+
+class _Spectral(torch.autograd.Function):
+    """`_forward` with its gradient in the prediction."""
+
+    @staticmethod
+    def forward(ctx: Any, truth: Tensor, prediction: Tensor, colour: Tensor) -> tuple[Tensor, ...]:
+        maps = _forward(truth, prediction, colour, None)
+        ctx.save_for_backward(truth, prediction, colour)
+        ctx.mark_non_differentiable(maps.truth_sum, maps.truth_rgb)
+        return tuple(maps)
+
+    @staticmethod
+    @once_differentiable  # type: ignore[misc]
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        incoming = SpectralMaps(*gradients)
+        truth, prediction, colour = ctx.saved_tensors
+        dtype = working_type(truth, prediction)
+        visible = _visible(colour)
+        buffers = _buffers(truth, dtype, 3)
+        result = torch.empty_like(prediction)
+        for at in _strips(truth):
+            a, b = _loaded(truth, at, dtype), _loaded(prediction, at, dtype)
+            x, y, z = buffers[..., : at.stop - at.start]
+
+            # The angle: dcos/db = (a - cos |a|/|b| b) / (|a||b| + ε), dθ/dcos = -1 / sin θ.
+            norms = (_norm(a, x), _norm(b, x))
+            gap, bounded = _cosine_gap(a, b, norms, x)
+            sine = (gap * (2.0 - gap)).sqrt_()
+            along = torch.where((norms[1].squeeze(1) > 0) & (sine > 0), -incoming.sam[:, at] / (bounded * sine), 0.0)
+            ratio = torch.where(norms[1] > 0, norms[0] / norms[1], 0.0).squeeze(1)
+            back = along * (gap - 1.0) * ratio
+            torch.mul(a, along.to(dtype)[:, None], out=z).addcmul_(b, back.to(dtype)[:, None])
+
+            # The divergence: with r = p/q, d/dq = 1 - r - ln r; q = b / (Σb + ε) for positive b.
+            _shares(a, x)
+            scale = _shares(b, y)
+            x.div_(y)
+            slope = (1.0 - x).sub_(x.log_())
+            mean = torch.mul(slope, y.sub_(SID_EPSILON), out=x).sum(dim=1, keepdim=True)
+            slope.sub_(mean).mul_(scale * incoming.sid[:, None, at].to(dtype))
+            z.add_(torch.where(b > 0, slope, 0.0))
+
+            torch.sub(b, a, out=x)
+            z.addcmul_(x, incoming.squared[:, 0, :, None].to(dtype), value=2.0)
+            z[:, visible] += (colour[:, visible].mT @ incoming.prediction_rgb[:, :, at]).to(dtype)
+            result[:, :, at] = z
+        return None, result, None
