@@ -58,6 +58,47 @@ def predict(
     typer.echo(str(stage.run(input, output, model)))
 
 
+@app.command()
+def summary() -> None:
+    """Show the last evaluation as a table, and where to look next."""
+    from rich.console import Console
+
+    from hsmodels import summary as scores
+
+    Console().print(scores.table())
+    typer.echo(scores.NEXT)
+
+
+recipe_app = typer.Typer(help="Named sets of parameters.", no_args_is_help=True)
+app.add_typer(recipe_app, name="recipe")
+
+
+@recipe_app.command("list")
+def recipe_list() -> None:
+    """Name the recipes and what they are for."""
+    from hsmodels import recipe
+
+    for name in recipe.names():
+        typer.echo(f"{name:28}{recipe.read(name).purpose}")
+
+
+@recipe_app.command("show")
+def recipe_show(name: str) -> None:
+    """Print what a recipe sets."""
+    from hsmodels import recipe
+
+    typer.echo(recipe.read(name).text, nl=False)
+
+
+@recipe_app.command("apply")
+def recipe_apply(name: str, params: ParamsFile = Path("params.yaml")) -> None:
+    """Set a recipe's values in params.yaml; comments stay. Run it with 'dvc exp run'."""
+    from hsmodels import recipe
+
+    changes = recipe.apply(name, params)
+    typer.echo("\n".join(changes) or f"{params} holds the values of '{name}' already")
+
+
 def main() -> None:
     """Run the command line."""
     console.run(app)

@@ -1,0 +1,52 @@
+"""The scores of the last evaluation as a table, and where to look next."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from hsdata import paths
+from hsdata.errors import UserError
+
+_VALUES = ("SSC", "SSC_arith", "SAM_deg", "SID", "ERGAS", "PSNR_dB", "SSIM", "DeltaE00")
+
+
+def table(file: Path = paths.METRICS) -> Table:
+    """The model's SSC beside the closed-form baselines', its parts, and its SSC by category and region.
+
+    Raises:
+        UserError: there are no metrics yet, or the file is damaged.
+    """
+    try:
+        metrics: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        run = metrics["run"]
+        found = Table(
+            title=f"{metrics['images']} held-out samples, {run['checkpoint']} checkpoint", title_justify="left"
+        )
+        found.add_column("what")
+        found.add_column("value", justify="right")
+        for name in _VALUES:
+            found.add_row(f"{run['model']}: {name}", f"{metrics[name]:.4f}", end_section=name == _VALUES[-1])
+        for title, group in (("baseline", "baseline"), ("SSC of category", "category"), ("SSC of region", "region")):
+            parts = sorted(metrics.get(group, {}).items())
+            for name, part in parts:
+                found.add_row(f"{title} {name}", f"{part['SSC']:.4f}", end_section=name == parts[-1][0])
+    except FileNotFoundError:
+        raise UserError(f"There are no scores at {file}: make them with 'dvc repro' or 'hsmodels evaluate'.") from None
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise UserError(f"{file} is not what 'hsmodels evaluate' writes ({error}); run 'dvc repro evaluate'.") from None
+    return found
+
+
+NEXT = f"""\
+Look next at
+  {paths.EVALUATION}/pictures      truth, prediction, error and spectra of a few samples
+  {paths.EVALUATION}/images.csv    the score of every held-out sample
+  {paths.SUBMISSION}          both submission archives
+and try
+  dvc exp run -S model=raw2hsi -S track=1
+  dvc exp show --only-changed
+  dvc plots show"""
