@@ -49,14 +49,17 @@ class Cube:
 
     @property
     def bands(self) -> int:
+        """Number of bands."""
         return int(self.values.shape[0])
 
     @property
     def height(self) -> int:
+        """Rows of pixels."""
         return int(self.values.shape[1])
 
     @property
     def width(self) -> int:
+        """Columns of pixels."""
         return int(self.values.shape[2])
 
     def on_grid(self, grid: NDArray[np.float64] = BAND_GRID, tolerance: float = 0.5) -> bool:

@@ -1,3 +1,4 @@
+import io
 import json
 
 import pytest
@@ -18,9 +19,9 @@ METRICS = {
 
 
 def _shown(found):
-    console = Console(width=100, record=True, quiet=True)
-    console.print(found)
-    return console.export_text()
+    text = io.StringIO()
+    Console(width=100, file=text).print(found)
+    return text.getvalue()
 
 
 def test_the_table_shows_the_score_beside_the_bar_to_clear(tmp_path):
