@@ -7,7 +7,8 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from io import FileIO
+from typing import TYPE_CHECKING, Any
 
 import fsspec
 import h5py
@@ -18,6 +19,9 @@ from hsdata.cube import Cube
 from hsdata.errors import UserError
 from hsdata.files import replacing
 from hsdata.formats import is_url
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 BANDS_LAST = "height,width,bands"
 BANDS_FIRST = "bands,height,width"
@@ -147,16 +151,58 @@ def write(path: str | os.PathLike[str], cube: Cube, *, gzip: int | None = None) 
     layout: dict[str, Any] = {}
     if gzip is not None:
         layout = {"compression": "gzip", "compression_opts": gzip, "chunks": (min(64, height), min(64, width), bands)}
-    # Old object headers hold no times, so that equal cubes give equal files.
-    with replacing(path) as scratch, h5py.File(scratch, "w", libver=("earliest", "v110")) as file:
-        values = file.create_dataset("cube", (height, width, bands), np.float32, track_times=False, **layout)
-        values.attrs["axes"] = BANDS_LAST
-        for top in range(0, height, _STRIP):
-            values[top : top + _STRIP] = np.ascontiguousarray(np.moveaxis(cube.values[:, top : top + _STRIP], 0, 2))
-        stored = file.create_dataset("wavelengths", data=centres, track_times=False)
-        stored.attrs["units"] = "nm"
-        if cube.mask is not None:
-            file.create_dataset("mask", data=cube.mask.astype(np.uint8), track_times=False)
+    with replacing(path) as scratch, scratch.open("w+b", buffering=0) as stream:
+        sink = _Sink(stream)
+        # Old object headers hold no times, so that equal cubes give equal files.
+        with h5py.File(sink, "w", libver=("earliest", "v110")) as file:
+            values = file.create_dataset("cube", (height, width, bands), np.float32, track_times=False, **layout)
+            values.attrs["axes"] = BANDS_LAST
+            for top in range(0, height, _STRIP):
+                values[top : top + _STRIP] = np.ascontiguousarray(np.moveaxis(cube.values[:, top : top + _STRIP], 0, 2))
+                sink.check()
+            stored = file.create_dataset("wavelengths", data=centres, track_times=False)
+            stored.attrs["units"] = "nm"
+            if cube.mask is not None:
+                file.create_dataset("mask", data=cube.mask.astype(np.uint8), track_times=False)
+        sink.check()
+
+
+class _Sink:
+    """A file for HDF5 to write that never fails before its eyes.
+
+    HDF5 takes the interpreter down when it cannot write what it holds back until a file is closed. The first
+    error is kept here instead, for the caller to raise.
+    """
+
+    def __init__(self, stream: FileIO) -> None:
+        self._stream = stream
+        self._error: OSError | None = None
+        self.seek, self.tell, self.read, self.readinto = stream.seek, stream.tell, stream.read, stream.readinto
+
+    def check(self) -> None:
+        """Raise the first error met in writing."""
+        if self._error is not None:
+            raise self._error
+
+    def write(self, content: Buffer) -> int:
+        view = memoryview(content).cast("B")
+        written = 0
+        try:
+            while self._error is None and written < len(view):
+                written += self._stream.write(view[written:])
+        except OSError as error:
+            self._error = error
+        return len(view)
+
+    def truncate(self, size: int) -> int:
+        try:
+            self._stream.truncate(size)
+        except OSError as error:
+            self._error = self._error or error
+        return size
+
+    def flush(self) -> None:
+        """Nothing is buffered."""
 
 
 def _bands_last(values: Any, bands: int, source: str) -> bool:
