@@ -17,6 +17,18 @@ READERS: dict[str, str] = {
     ".h5": "hdf5",
     ".hdf5": "hdf5",
     ".zarr": "zarr",
+    ".hdr": "envi",
+    ".raw": "envi",
+    ".img": "envi",
+    ".dat": "envi",
+    ".bil": "envi",
+    ".bip": "envi",
+    ".bsq": "envi",
+    ".mat": "matlab",
+    ".tif": "tiff",
+    ".tiff": "tiff",
+    ".npy": "numpy",
+    ".npz": "numpy",
 }
 """File suffix, in lower case, to the module of this package that reads it."""
 
