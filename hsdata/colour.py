@@ -97,11 +97,24 @@ def xyz_weights(wavelengths: ArrayLike) -> NDArray[np.float64]:
             f"of its {len(bands)}: check its wavelengths, which must be in nm."
         )
     table = tables()
-    light = np.interp(centres, table.wavelengths, table.d65) * np.gradient(centres)
-    matching = np.stack([np.interp(centres, table.wavelengths, curve) for curve in table.cmf]) * light
+    matching = np.stack([np.interp(centres, table.wavelengths, curve) for curve in table.cmf]) * light(centres)
     weights = np.zeros((3, len(bands)))
     weights[:, visible] = matching / matching[1].sum()
     return weights
+
+
+def light(centres: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Relative power of D65 in each band, (bands,): at its centre in nm times its width.
+
+    The width is the gradient of the centres in ascending order. Beyond the table, 380 to 780 nm, the power
+    of its ends is held.
+    """
+    table = tables()
+    order = np.argsort(centres, kind="stable")
+    width = np.empty(len(centres))
+    width[order] = np.gradient(centres[order]) if len(centres) > 1 else 1.0
+    power: NDArray[np.float64] = np.interp(centres, table.wavelengths, table.d65) * width
+    return power
 
 
 def srgb_weights(wavelengths: ArrayLike) -> NDArray[np.float64]:
@@ -153,11 +166,13 @@ def to_srgb(values: NDArray[np.floating], wavelengths: ArrayLike) -> NDArray[np.
 
 def encode(linear: NDArray[np.floating]) -> NDArray[np.float32]:
     """sRGB transfer of linear values of any shape, float32 clipped to [0, 1]."""
-    # Clipping first gives the same result, as the curve rises from 0 at 0 to 1 at 1.
-    bounded = np.clip(linear, 0.0, 1.0).astype(np.float32, copy=False)
-    curved = np.power(bounded, np.float32(1.0 / SRGB_GAMMA)) * np.float32(1.0 + SRGB_OFFSET) - np.float32(SRGB_OFFSET)
-    encoded: NDArray[np.float32] = np.where(bounded <= SRGB_THRESHOLD, bounded * np.float32(SRGB_SLOPE), curved)
-    return np.clip(encoded, 0.0, 1.0, out=encoded)
+    # Clipping first gives the same result, as the curve rises from 0 at 0 to 1 at 1. In double precision:
+    # the last bit of a single-precision power differs between processors, and with it rounded pictures.
+    bounded = np.clip(linear, 0.0, 1.0).astype(np.float64, copy=False)
+    curved = (1.0 + SRGB_OFFSET) * bounded ** (1.0 / SRGB_GAMMA) - SRGB_OFFSET
+    encoded = np.where(bounded <= SRGB_THRESHOLD, bounded * SRGB_SLOPE, curved)
+    single: NDArray[np.float32] = np.clip(encoded, 0.0, 1.0, out=encoded).astype(np.float32)
+    return single
 
 
 def decode(encoded: NDArray[np.floating]) -> NDArray[np.float32]:

@@ -1,0 +1,152 @@
+"""RGB pictures: 8-bit PNG and JPEG."""
+
+from __future__ import annotations
+
+import os
+import struct
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from hsdata.errors import UserError
+from hsdata.files import replacing
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+_STORED_BLOCK = 65535
+_REMEDIES = {
+    "1": "is black and white",
+    "L": "is grey",
+    "LA": "is grey with transparency",
+    "I": "has 16 or 32 bits a pixel in one channel",
+    "F": "has floating-point values in one channel",
+    "CMYK": "is in CMYK",
+}
+
+
+def read(path: str | os.PathLike[str]) -> NDArray[np.float32]:
+    """Read a picture as float32 (3, height, width) in [0, 1].
+
+    Palettes are resolved, and an alpha channel that is opaque throughout is left out.
+
+    Raises:
+        UserError: the file is missing, truncated or no 8-bit RGB picture.
+    """
+    with _opened(path) as picture:
+        picture.load()
+        pixels = np.asarray(_as_rgb(picture, path))
+    return np.moveaxis(pixels, 2, 0).astype(np.float32, order="C") / np.float32(255.0)
+
+
+def size(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """(height, width) in pixels, from the file's header alone.
+
+    Raises:
+        UserError: the file is missing or no picture.
+    """
+    with _opened(path) as picture:
+        width, height = picture.size
+    return int(height), int(width)
+
+
+def write(path: str | os.PathLike[str], rgb: NDArray[Any]) -> None:
+    """Write a picture as an 8-bit PNG; equal pixels give equal bytes on every machine.
+
+    Args:
+        path: the file; what stood there before is replaced, whole or not at all.
+        rgb: (3, height, width); uint8, or floating point in [0, 1] (values outside are clipped).
+
+    Raises:
+        UserError: the disk is full or the place cannot be written.
+        ValueError: `rgb` has another shape or holds NaN.
+    """
+    if rgb.ndim != 3 or rgb.shape[0] != 3 or rgb.dtype.kind not in "fu":
+        raise ValueError(f"a picture is (3, height, width), not {rgb.dtype} of shape {rgb.shape}")
+    content = encoded(rgb)
+    with replacing(path) as scratch:
+        scratch.write_bytes(content)
+
+
+def encoded(rgb: NDArray[Any]) -> bytes:
+    """The bytes of the PNG that `write` writes.
+
+    The deflate stream holds stored blocks only: what compression gives depends on the zlib build.
+    """
+    pixels = rgb if rgb.dtype == np.uint8 else quantised(rgb)
+    height, width = pixels.shape[1:]
+    # Each row begins with the number of its filter: 0, none.
+    lines = np.zeros((height, 1 + 3 * width), dtype=np.uint8)
+    lines[:, 1:].reshape(height, width, 3)[:] = np.moveaxis(pixels, 0, 2)
+    raw = lines.tobytes()
+    stream = [b"\x78\x01"]
+    for start in range(0, len(raw), _STORED_BLOCK):
+        block = raw[start : start + _STORED_BLOCK]
+        last = start + _STORED_BLOCK >= len(raw)
+        stream += [struct.pack("<BHH", last, len(block), len(block) ^ 0xFFFF), block]
+    stream.append(struct.pack(">I", zlib.adler32(raw)))
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"".join([_PNG, *_chunk(b"IHDR", header), *_chunk(b"IDAT", b"".join(stream)), *_chunk(b"IEND", b"")])
+
+
+def quantised(rgb: NDArray[np.floating]) -> NDArray[np.uint8]:
+    """The 8-bit levels of values in [0, 1], of any shape; values outside are clipped.
+
+    Raises:
+        ValueError: a value is NaN.
+    """
+    if np.isnan(rgb).any():
+        raise ValueError("a picture must not hold NaN")
+    levels: NDArray[np.uint8] = np.rint(np.clip(rgb, 0.0, 1.0) * 255.0).astype(np.uint8)
+    return levels
+
+
+def _chunk(kind: bytes, content: bytes) -> Iterator[bytes]:
+    yield struct.pack(">I", len(content))
+    yield kind
+    yield content
+    yield struct.pack(">I", zlib.crc32(content, zlib.crc32(kind)))
+
+
+@contextmanager
+def _opened(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
+    try:
+        with Image.open(path) as picture:
+            yield picture
+    except UserError:
+        raise
+    except FileNotFoundError:
+        raise UserError(f"There is no picture at {path}: check the path.") from None
+    except PermissionError:
+        raise UserError(f"{path} cannot be read: check its permissions.") from None
+    # Pillow's decoders share no base class for damaged files.
+    except Exception as error:
+        raise UserError(
+            f"{path} is truncated, damaged or no PNG or JPEG ({error}); get the file again ('dvc pull' or download)."
+        ) from error
+
+
+def _as_rgb(picture: Image.Image, path: str | os.PathLike[str]) -> Image.Image:
+    if picture.format == "PNG" and _png_bits(path) > 8:
+        raise UserError(f"{path} has 16 bits a channel: save it as RGB with 8 bits a channel.")
+    if picture.mode == "P":
+        picture = picture.convert("RGBA" if "transparency" in picture.info else "RGB")
+    if picture.mode == "RGBA":
+        least = int(np.asarray(picture)[..., 3].min())
+        if least < 255:
+            raise UserError(f"{path} is partly transparent (mode RGBA): save it as RGB without an alpha channel.")
+        picture = picture.convert("RGB")
+    if picture.mode != "RGB":
+        known = next((text for mode, text in _REMEDIES.items() if picture.mode.split(";")[0] == mode), "is not RGB")
+        raise UserError(f"{path} {known} (mode {picture.mode}): save it as RGB with 8 bits a channel.")
+    return picture
+
+
+def _png_bits(path: str | os.PathLike[str]) -> int:
+    """Bits a sample, which Pillow reduces to 8 without a word."""
+    with Path(path).open("rb") as stream:
+        return stream.read(25)[24]
