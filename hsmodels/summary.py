@@ -23,10 +23,8 @@ def table(file: Path = paths.METRICS) -> Table:
     try:
         metrics: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         run = metrics["run"]
-        found = Table(
-            title=f"{metrics['images']} held-out samples, {run['checkpoint']} checkpoint", title_justify="left"
-        )
-        found.add_column("what")
+        found = Table()
+        found.add_column(f"{metrics['images']} held-out samples, {run['checkpoint']} checkpoint")
         found.add_column("value", justify="right")
         for name in _VALUES:
             found.add_row(f"{run['model']}: {name}", f"{metrics[name]:.4f}", end_section=name == _VALUES[-1])
