@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from io import FileIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import fsspec
@@ -112,10 +114,8 @@ def opened(
     source = str(path)
     with ExitStack() as stack:
         with _explaining(source):
-            target: Any = source
-            if is_url(path):
-                target = stack.enter_context(fsspec.open(source, "rb"))
-            file = stack.enter_context(h5py.File(target, "r"))
+            local = _fetched(source, stack) if is_url(path) else source
+            file = stack.enter_context(h5py.File(local, "r"))
             values = _dataset(file, dataset, source)
             centres = np.asarray(_dataset(file, wavelengths, source)[()], dtype=np.float64).reshape(-1)
             mask = np.asarray(file["mask"][()], dtype=np.bool_) if "mask" in file else None
@@ -203,6 +203,14 @@ class _Sink:
 
     def flush(self) -> None:
         """Nothing is buffered."""
+
+
+def _fetched(url: str, stack: ExitStack) -> str:
+    """A local copy of a remote file: all of it will be read, and not every server sends parts."""
+    system, path = fsspec.core.url_to_fs(url)
+    copy = Path(stack.enter_context(TemporaryDirectory(prefix="cube-"))) / "cube.h5"
+    system.get_file(path, str(copy))
+    return str(copy)
 
 
 def _bands_last(values: Any, bands: int, source: str) -> bool:
