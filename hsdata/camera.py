@@ -120,11 +120,10 @@ class Camera:
 
 def sampled(rgb: NDArray[np.float32]) -> NDArray[np.float32]:
     """The RGGB mosaic (1, height, width) of a picture (3, height, width)."""
-    red, green, blue = rgb
-    plane = green.copy()
-    plane[0::2, 0::2] = red[0::2, 0::2]
-    plane[1::2, 1::2] = blue[1::2, 1::2]
-    return plane[None]
+    mosaic = rgb[1:2].copy()
+    mosaic[:, 0::2, 0::2] = rgb[0:1, 0::2, 0::2]
+    mosaic[:, 1::2, 1::2] = rgb[2:3, 1::2, 1::2]
+    return mosaic
 
 
 STANDARD_OBSERVER = Camera()
@@ -147,8 +146,11 @@ def mosaic(cube: Cube, camera: Camera = STANDARD_OBSERVER) -> NDArray[np.float32
 
 def _halved(rgb: NDArray[np.float32]) -> NDArray[np.float32]:
     """Means of squares of 2 x 2 pixels."""
-    total: NDArray[np.float32] = rgb[:, 0::2, 0::2] + rgb[:, 0::2, 1::2] + rgb[:, 1::2, 0::2] + rgb[:, 1::2, 1::2]
-    return total * np.float32(0.25)
+    total: NDArray[np.float32] = rgb[:, 0::2, 0::2] + rgb[:, 0::2, 1::2]
+    total += rgb[:, 1::2, 0::2]
+    total += rgb[:, 1::2, 1::2]
+    total *= np.float32(0.25)
+    return total
 
 
 def _require_even(cube: Cube, what: str) -> None:
