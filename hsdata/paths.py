@@ -15,6 +15,8 @@ TRAINING = INDEX / "train.txt"
 DECISION = INDEX / "decision.json"
 ZARR = DERIVED / "hsi_61_zarr"
 RGB_FULL = DERIVED / "rgb_full"
+SMOTE_PLANNING = DERIVED / "smote_plan"
+SMOTE_PLAN = SMOTE_PLANNING / "smote_plan.csv"
 SMOTE = DERIVED / "smote"
 
 OUTPUTS = Path("outputs")

@@ -1,27 +1,20 @@
-"""The command line of the data side: one verb a stage, each in the module of its name."""
+"""The verbs that are stages of the pipeline: each reads `params.yaml` and calls the module of its name."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from hsdata import console, paths
+from hsdata import paths
+from hsdata.cli.options import Full, ParamsFile, Scheduler, Workers
 
-app = typer.Typer(
-    help="Hyperspectral data: from raw cubes to an index of what may be trained on.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    add_completion=False,
-)
+app = typer.Typer()
 index_app = typer.Typer(help="Who is held out, and whether anything leaks.", invoke_without_command=True)
 app.add_typer(index_app, name="index")
-
-ParamsFile = Annotated[Path, typer.Option("--params", help="The parameter file.")]
-Workers = Annotated[int | None, typer.Option(help="Processes; 0 means one a core. Default: params.yaml's.")]
-Scheduler = Annotated[str | None, typer.Option(help="A Dask scheduler (tcp://host:port) instead of processes.")]
-Full = Annotated[bool, typer.Option("--full", help="Make everything anew, also what is up to date.")]
+smote_app = typer.Typer(help="Synthetic samples: two of one category, mixed.", no_args_is_help=True)
+app.add_typer(smote_app, name="smote")
 
 
 @app.command()
@@ -146,6 +139,70 @@ def index_make(params: ParamsFile = Path("params.yaml")) -> None:
     typer.echo(f"{decision}\nin {paths.INDEX}")
 
 
-def main() -> None:
-    """Run the command line."""
-    console.run(app)
+@index_app.command("check")
+def index_check(
+    index: Annotated[Path, typer.Argument(help="A file of held-out ids, one a line.")] = paths.HELD_OUT,
+    plan: Annotated[Path | None, typer.Option(help="The plan of synthetic samples (smote_plan.csv).")] = None,
+    catalog: Annotated[Path | None, typer.Option(help="A catalog; tells groups and equal contents.")] = None,
+    fix: Annotated[
+        Literal["drop-synthetic", "drop-held-out"] | None, typer.Option(help="Write a clean plan or a clean index.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The file that --fix writes.")] = None,
+) -> None:
+    """Say whether what is held out leaks into what is trained on; exit code 1 if it does."""
+    from hsdata import index as stage
+
+    found = stage.check(index, plan=plan, catalog=catalog, fix=fix, out=out)
+    typer.echo(str(found))
+    if not found.clean:
+        raise typer.Exit(1)
+
+
+@smote_app.command("plan")
+def smote_plan(params: ParamsFile = Path("params.yaml")) -> None:
+    """Plan which training samples are mixed; nothing held out takes part."""
+    from hsdata import catalog as catalogs
+    from hsdata import index as indexes
+    from hsdata import smote as stage
+    from hsdata.params import load_data_params
+
+    loaded = load_data_params(params).smote
+    planned = stage.planned(
+        catalogs.load(paths.CATALOG), indexes.read(paths.TRAINING), seed=loaded.seed, balance=loaded.balance
+    )
+    planned.write(paths.SMOTE_PLANNING)
+    typer.echo(f"{planned}\nin {paths.SMOTE_PLANNING}")
+
+
+@smote_app.command("generate")
+def smote_generate(
+    params: ParamsFile = Path("params.yaml"),
+    workers: Workers = None,
+    scheduler: Scheduler = None,
+    full: Full = False,
+    device: Annotated[Literal["cpu", "auto", "cuda"], typer.Option(help="Where cubes are mixed.")] = "cpu",
+) -> None:
+    """Make the planned synthetic samples; what exists and is intact is kept."""
+    from hsdata import catalog as catalogs
+    from hsdata import pairs
+    from hsdata import smote as stage
+    from hsdata.params import load_data_params
+
+    loaded = load_data_params(params)
+    summary = stage.generate(
+        pairs.read(paths.SMOTE_PLAN),
+        catalogs.load(paths.CATALOG),
+        paths.SMOTE,
+        track=loaded.track,
+        normalize=loaded.smote.normalize,
+        rgb=loaded.smote.rgb,
+        size=loaded.smote.size,
+        preview=loaded.smote.preview,
+        chunk=loaded.convert.chunk,
+        dtype=loaded.convert.dtype,
+        device=device,
+        workers=loaded.workers if workers is None else workers,
+        scheduler=scheduler,
+        full=full,
+    )
+    typer.echo(f"{summary}\nin {paths.SMOTE}")

@@ -1,0 +1,31 @@
+"""The verbs beside the pipeline: other people's data in, and this project's data out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hsdata import paths
+from hsdata.cli.options import Scheduler
+
+app = typer.Typer()
+
+
+@app.command()
+def merge(
+    out: Annotated[Path, typer.Argument(help="The data folder to make.")],
+    copy: Annotated[bool, typer.Option("--copy", help="Copy the files instead of linking to them.")] = False,
+    workers: Annotated[int, typer.Option(help="Processes; 0 means one a core.")] = 0,
+    scheduler: Scheduler = None,
+) -> None:
+    """Make one data folder of the original and the synthetic samples, for tools that want it."""
+    from hsdata import catalog as catalogs
+    from hsdata import merge as stage
+    from hsdata import smote
+
+    frames = [catalogs.load(paths.CATALOG)]
+    if (paths.SMOTE / smote.CATALOG_FILE).exists():
+        frames.append(catalogs.load(paths.SMOTE / smote.CATALOG_FILE))
+    typer.echo(str(stage.merge(frames, out, link=not copy, workers=workers, scheduler=scheduler)))
