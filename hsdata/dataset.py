@@ -16,6 +16,7 @@ from hsdata.augment import Draw, draw, whole
 from hsdata.cache import SharedArrays
 from hsdata.errors import UserError
 from hsdata.formats import image, mosaic
+from hsdata.formats.mosaic import MosaicFile
 from hsdata.formats.zarr import ZarrCube
 from hsdata.layout import CUBES, INPUT_MODALITY, RGB_FULL, SCALE, Track
 from hsdata.params import Augment
@@ -116,7 +117,7 @@ class CubeDataset(torch.utils.data.Dataset[dict[str, Any]]):
         self._check()
         self._bands = [int(value) for value in rows["bands"]]
         self._opened: dict[int, ZarrCube] = {}
-        self._eight_bit: dict[int, bool] = {}
+        self._mosaics: dict[int, MosaicFile] = {}
         self._cache = SharedArrays(self._cached_arrays()) if cache == "memory" else None
 
     def __len__(self) -> int:
@@ -167,13 +168,15 @@ class CubeDataset(torch.utils.data.Dataset[dict[str, Any]]):
     def _read_input(self, index: int, chosen: Draw) -> NDArray[np.float32]:
         """The window (C, h, w) of the input that the draw asks for."""
         sample = self._samples[index]
-        here = _selection(chosen.geometry.window())
+        window = chosen.geometry.window()
         try:
             if not self.mosaic:
-                return self._read_rgb((index, "input"), sample.input, sample.frame, here)
+                return self._read_rgb((index, "input"), sample.input, sample.frame, _selection(window))
             if self._cache is not None:
-                return _float32(self._cache.get((index, "input"), lambda: mosaic.read(sample.input))[here])
-            return self._read_mosaic(index, sample.input, sample.frame, here)
+                return _float32(
+                    self._cache.get((index, "input"), lambda: mosaic.read(sample.input))[_selection(window)]
+                )
+            return self._mosaic(index, sample.frame).read(*window)
         except (UserError, OSError, ValueError) as error:
             raise SampleError(f"The input of {sample.id} ({sample.input}) cannot be used: {error}") from error
 
@@ -199,19 +202,15 @@ class CubeDataset(torch.utils.data.Dataset[dict[str, Any]]):
             _check_frame(rgb.shape[1:], frame)
             return _float32(rgb[here])
         # Eight bits each way: kept as they stand in the file, a quarter of the decoded size.
-        levels = self._cache.get(name, lambda: np.rint(image.read(path) * 255.0).astype(np.uint8))
+        levels = self._cache.get(name, lambda: image.quantised(image.read(path)))
         return _float32(levels[here]) / np.float32(255.0)
 
-    def _read_mosaic(self, index: int, path: str, frame: tuple[int, int], here: Any) -> NDArray[np.float32]:
-        """A window of a plane; of a memory map only the window's pages are read."""
-        plane = np.load(path, mmap_mode="r")
-        plane = plane[None, ..., 0] if plane.ndim == 3 else plane[None]
-        _check_frame(plane.shape[1:], frame)
-        if index not in self._eight_bit:
-            # One look at all of the plane tells how its values are to be read.
-            self._eight_bit[index] = bool(plane.max() > 1)
-        window = _float32(plane[here])
-        return window / np.float32(255.0) if self._eight_bit[index] else window
+    def _mosaic(self, index: int, frame: tuple[int, int]) -> MosaicFile:
+        if index not in self._mosaics:
+            path = self._samples[index].input
+            _check_frame(mosaic.size(path), frame)
+            self._mosaics[index] = MosaicFile(path)
+        return self._mosaics[index]
 
     def _cube(self, index: int, frame: tuple[int, int]) -> ZarrCube:
         if index not in self._opened:

@@ -27,19 +27,28 @@ def read(path: str | os.PathLike[str]) -> NDArray[np.float32]:
             values below 0 or above 255.
     """
     with _opened(path) as stored:
-        values = np.array(stored, dtype=np.float32).reshape(1, *stored.shape[:2])
-        eight_bit = stored.dtype.kind in "iu"
-    low, high = float(values.min()), float(values.max())
-    if not np.isfinite(low + high):
-        raise UserError(f"{path} holds NaN or infinite values: mend the mosaic or leave the sample out.")
-    if low < 0.0 or high > 255.0:
-        raise UserError(
-            f"{path} holds values from {low:g} to {high:g}: a mosaic is in [0, 1] or 8-bit, 0 to 255; divide it by the "
-            "sensor's largest value."
-        )
-    if eight_bit or high > 1.0 + _ROUNDING:
-        values /= np.float32(255.0)
-    return np.minimum(values, 1.0, out=values)
+        return _decoded(stored, _has_eight_bits(stored, path))
+
+
+class MosaicFile:
+    """A mosaic read by crops through a memory map.
+
+    The first crop looks at the whole file once, to check it and to know how its values are to be read.
+
+    Args:
+        path: the file.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = path
+        self._eight_bits: bool | None = None
+
+    def read(self, top: int, left: int, height: int, width: int) -> NDArray[np.float32]:
+        """A crop as float32 (1, height, width) in [0, 1]; see `read` of this module for the errors."""
+        with _opened(self.path) as stored:
+            if self._eight_bits is None:
+                self._eight_bits = _has_eight_bits(stored, self.path)
+            return _decoded(stored[top : top + height, left : left + width], self._eight_bits)
 
 
 def size(path: str | os.PathLike[str]) -> tuple[int, int]:
@@ -66,6 +75,27 @@ def write(path: str | os.PathLike[str], plane: NDArray[np.floating]) -> None:
         raise ValueError(f"a mosaic is (1, height, width) with even height and width, not of shape {plane.shape}")
     with replacing(path) as scratch, scratch.open("wb") as stream:
         np.save(stream, np.ascontiguousarray(values), allow_pickle=False)
+
+
+def _has_eight_bits(stored: NDArray[Any], path: str | os.PathLike[str]) -> bool:
+    """Whether the values are 8-bit levels, once they are known to be sound."""
+    low, high = float(stored.min()), float(stored.max())
+    if not np.isfinite(low + high):
+        raise UserError(f"{path} holds NaN or infinite values: mend the mosaic or leave the sample out.")
+    if low < 0.0 or high > 255.0:
+        raise UserError(
+            f"{path} holds values from {low:g} to {high:g}: a mosaic is in [0, 1] or 8-bit, 0 to 255; divide it by the "
+            "sensor's largest value."
+        )
+    return stored.dtype.kind in "iu" or high > 1.0 + _ROUNDING
+
+
+def _decoded(stored: NDArray[Any], eight_bits: bool) -> NDArray[np.float32]:
+    """Stored values (height, width) or (height, width, 1) as (1, height, width) in [0, 1]."""
+    values = np.array(stored, dtype=np.float32).reshape(1, *stored.shape[:2])
+    if eight_bits:
+        values /= np.float32(255.0)
+    return np.minimum(values, 1.0, out=values)
 
 
 @contextmanager
