@@ -111,7 +111,7 @@ def make(
             f"{root} is unsound on track {track}:\n{listed(problems)}\n"
             "Mend or remove these files, or set catalog.unsound to 'drop' to leave the samples out."
         )
-    frame = _framed(rows)
+    frame = framed(rows)
     if not (frame["split"] == "train").any():
         raise UserError(f"No sound training sample is left in {root}/track{track}:\n{listed(problems)}")
     outside = frame[(frame["below"] > 0) | (frame["above"] > 0)]
@@ -160,6 +160,13 @@ def concatenated(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
     return frame
 
 
+def framed(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    """Rows as a catalog, by split and id."""
+    frame = pd.DataFrame(rows, columns=list(COLUMNS)).astype(_TYPES)
+    order = frame["split"].map({split: place for place, split in enumerate(layout.SPLITS)})
+    return frame.assign(_order=order).sort_values(["_order", "id"], ignore_index=True).drop(columns="_order")
+
+
 def describe(frame: pd.DataFrame) -> str:
     """A few lines about a catalog: how many samples of which split and category, and what is odd."""
     lines = [f"{len(frame)} samples"]
@@ -174,12 +181,6 @@ def describe(frame: pd.DataFrame) -> str:
     if notes:
         lines += ["note:", listed(notes)]
     return "\n".join(lines)
-
-
-def _framed(rows: list[dict[str, Any]]) -> pd.DataFrame:
-    frame = pd.DataFrame(rows, columns=list(COLUMNS)).astype(_TYPES)
-    order = frame["split"].map({split: place for place, split in enumerate(layout.SPLITS)})
-    return frame.assign(_order=order).sort_values(["_order", "id"], ignore_index=True).drop(columns="_order")
 
 
 def _found(root: Path, track: int, notes: list[str]) -> list[_Sample]:
@@ -257,7 +258,8 @@ def _row(
     keys = _files(sample, modality)
     entry = known[keys[0]]
     cube = known[keys[1]] if sample.cubes else None
-    sample.problems += _input_problems(keys[0], entry)
+    if entry.error:
+        sample.problems.append(entry.error)
     height, width = entry.height * scale, entry.width * scale
     if cube is not None:
         sample.problems += _cube_problems(keys[1][1], cube)
@@ -289,20 +291,6 @@ def _row(
         "cube_hash": cube.content if cube is not None else "",
         "input_hash": entry.content,
     }
-
-
-def _input_problems(key: facts.FileKey, entry: facts.Facts) -> list[str]:
-    modality, path = key
-    if entry.error:
-        return [entry.error]
-    problems = []
-    if entry.invalid:
-        problems.append(f"{_shown(path)}: {entry.invalid} values are NaN or infinite")
-    if modality == "mosaic" and (entry.height % 2 or entry.width % 2):
-        problems.append(
-            f"{_shown(path)}: {entry.height} x {entry.width} pixels; a Bayer mosaic has an even height and width"
-        )
-    return problems
 
 
 def _cube_problems(path: str, cube: facts.Facts) -> list[str]:

@@ -75,8 +75,8 @@ class Content:
 
     def update(self, strip: NDArray[np.float32]) -> None:
         """Take in the next rows, (bands, rows, width)."""
-        for digest, band in zip(self._bands, strip, strict=True):
-            rows = np.ascontiguousarray(band, dtype="<f4")
+        for digest, band in zip(self._bands, contiguous(strip), strict=True):
+            rows = band.astype("<f4", copy=False)
             digest.update(rows.data)
             self.invalid += rows.size - int(np.count_nonzero(np.isfinite(rows)))
             self.below += int(np.count_nonzero(rows < 0.0))
@@ -106,6 +106,17 @@ class Content:
         )
 
 
+def contiguous(strip: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The strip, (bands, rows, width), with its values in that order in memory."""
+    if strip.flags.c_contiguous:
+        return strip
+    values = np.empty(strip.shape, dtype=np.float32)
+    # Transposed row by row, source and destination stay in the processor's cache.
+    for row in range(strip.shape[1]):
+        values[:, row] = strip[:, row]
+    return values
+
+
 def content_hash(values: NDArray[np.float32]) -> str:
     """The hash that `Content` gives an image in memory, (bands, height, width)."""
     content = Content(values.shape[0])
@@ -127,8 +138,8 @@ def _read_cube(path: str) -> Facts:
 
     with hdf5.opened(path) as cube:
         content = Content(cube.shape[0])
-        for top in range(0, cube.shape[1], cube.rows):
-            content.update(cube.read(top, cube.rows))
+        for strip in cube.strips():
+            content.update(strip)
         return content.facts(cube.wavelengths)
 
 
@@ -162,7 +173,9 @@ def of_files(keys: Iterable[FileKey], *, count: int = 0, scheduler: str | None =
         unknown = [key for key in wanted if key not in found]
         if not count and sum(stamp.size for key in unknown if (stamp := stamps[key])) < _SMALL:
             count = 1
-        for place, facts in workers.stream(read, unknown, workers=count, scheduler=scheduler, label="reading"):
+        # Workers on other machines start in other folders.
+        items = [(modality, str(Path(path).absolute())) for modality, path in unknown] if scheduler else unknown
+        for place, facts in workers.stream(read, items, workers=count, scheduler=scheduler, label="reading"):
             key = unknown[place]
             found[key] = facts
             if not facts.error and stamps[key] == _stamp(key):

@@ -16,7 +16,7 @@ import pandas as pd
 from hsdata import layout, paths
 from hsdata.errors import UserError
 from hsdata.files import write_json, write_text
-from hsdata.leakage import Check, Leak, check, leaks, lines_of, read
+from hsdata.leakage import Check, Leak, check, leaks, lines_of, mixtures_of, read
 from hsdata.params import Index
 from hsdata.wording import close_matches, listed, some
 
@@ -31,8 +31,9 @@ class Decision:
         strategy: of `params.yaml`'s `index`.
         seed: of the random choices.
         held_out: ids kept from training, in the catalog's order.
-        train: ids of originals to train on, in the catalog's order.
-        dropped: ids in neither, because they are of the same group or content as a held-out one.
+        train: ids to train on, in the catalog's order.
+        dropped: ids in neither, because they are of the same group or content as a held-out one, or
+            were mixed from one that is.
         per_category: counts by category name: `held_out`, `train`, `dropped`.
         reasons: how the choice came about, in sentences.
     """
@@ -61,7 +62,7 @@ def make(catalog: pd.DataFrame, params: Index, seed: int) -> Decision:
     is of a held-out unit is then dropped from training, and named in `reasons`.
 
     Args:
-        catalog: a catalog; synthetic samples play no part.
+        catalog: a catalog. Synthetic samples of split `train` in it are trained on, never held out.
         params: strategy and what it needs.
         seed: of the choice of units in `stratified` and `folds`.
 
@@ -80,8 +81,14 @@ def make(catalog: pd.DataFrame, params: Index, seed: int) -> Decision:
             f"{len(dropped)} samples are of the same group or content as a held-out one and are not trained on: "
             + some(dropped)
         )
+    mixtures = {name: mixture for name, mixture in mixtures_of(catalog).items() if mixture.trained}
+    tainted = [name for name, mixture in mixtures.items() if any(unit.get(name) in held_units for name in mixture.pair)]
+    if tainted:
+        reasons.append(f"{len(tainted)} synthetic samples of held-out ones are not trained on: {some(tainted)}")
+    dropped += tainted
     outside = held | set(dropped)
-    train = [name for name in frame["id"] if name not in outside]
+    usable = set(frame["id"]) | set(mixtures)
+    train = [name for name in catalog["id"] if name in usable and name not in outside]
     if not held:
         raise UserError(f"The strategy '{params.strategy}' holds nothing out: choose another in index.strategy.")
     if not train:
@@ -180,7 +187,7 @@ def _file(catalog: pd.DataFrame, frame: pd.DataFrame, params: Index, seed: int) 
     wanted = read(params.path)
     usable = set(frame["id"])
     split = dict(zip(catalog["id"], catalog["split"], strict=True))
-    synthetic = set(catalog.loc[catalog["synthetic"], "id"])
+    synthetic = mixtures_of(catalog)
     problems = []
     for name in wanted:
         if name in synthetic:
@@ -211,7 +218,8 @@ _STRATEGIES: dict[str, Callable[[pd.DataFrame, pd.DataFrame, Index, int], Choice
 
 def _labelled(catalog: pd.DataFrame) -> pd.DataFrame:
     """The originals with a cube, in the catalog's order."""
-    frame = catalog[(catalog["cube"] != "") & ~catalog["synthetic"] & catalog["split"].isin(layout.LABELLED_SPLITS)]
+    synthetic = catalog["id"].isin(list(mixtures_of(catalog)))
+    frame = catalog[(catalog["cube"] != "") & ~synthetic & catalog["split"].isin(layout.LABELLED_SPLITS)]
     if frame.empty:
         raise UserError("The catalog has no sample with a cube: there is nothing to train on or to hold out.")
     return frame.reset_index(drop=True)

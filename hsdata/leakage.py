@@ -81,8 +81,10 @@ def leaks(
         UserError: a file cannot be read or lacks a column.
     """
     held = dict.fromkeys(held_out)
-    mixtures = _mixtures(plan, catalog)
-    found = [Leak(name, IS_SYNTHETIC, pair=pair) for name in held if (pair := _sources(name, mixtures))]
+    mixtures = _planned(plan) | (mixtures_of(_frame(catalog)) if catalog is not None else {})
+    named = {name: _named(name) for name in held if name not in mixtures}
+    pairs_held = {name: mixtures[name].pair if name in mixtures else named[name] for name in held}
+    found = [Leak(name, IS_SYNTHETIC, pair=pair) for name, pair in pairs_held.items() if pair]
     trained = {name: mixture for name, mixture in mixtures.items() if mixture.trained and name not in held}
     for name, mixture in trained.items():
         found += [Leak(source, IS_SOURCE, name, mixture.pair) for source in mixture.pair if source in held]
@@ -92,7 +94,9 @@ def leaks(
 
 
 @dataclass(frozen=True)
-class _Mixture:
+class Mixture:
+    """A synthetic sample: its two sources, and whether it is trained on, which those of split `train` are."""
+
     pair: tuple[str, str]
     trained: bool
 
@@ -101,37 +105,38 @@ def _frame(catalog: pd.DataFrame | str | os.PathLike[str]) -> pd.DataFrame:
     return catalog if isinstance(catalog, pd.DataFrame) else catalogs.load(catalog)
 
 
-def _mixtures(
-    plan: pd.DataFrame | str | os.PathLike[str] | None, catalog: pd.DataFrame | str | os.PathLike[str] | None
-) -> dict[str, _Mixture]:
-    """Synthetic samples by id, of the plan and of the catalog."""
-    mixtures = {}
-    if catalog is not None:
-        frame = _frame(catalog)
-        if {"synthetic", "id1", "id2"} <= set(frame.columns):
-            made = frame[frame["synthetic"].astype(bool)]
-            splits = made["split"] if "split" in made.columns else ["train"] * len(made)
-            for name, id1, id2, split in zip(made["id"], made["id1"], made["id2"], splits, strict=True):
-                mixtures[str(name)] = _Mixture((str(id1), str(id2)), split == "train")
-    if plan is not None:
-        table = plan if isinstance(plan, pd.DataFrame) else pairs.read(plan)
-        pairs.check_columns(table, "the plan")
-        splits = table["split"] if "split" in table.columns else ["train"] * len(table)
-        for name, id1, id2, split in zip(table["synthetic_id"], table["id1"], table["id2"], splits, strict=True):
-            mixtures[str(name)] = _Mixture((str(id1), str(id2)), split == "train")
-    return mixtures
+def mixtures_of(frame: pd.DataFrame) -> dict[str, Mixture]:
+    """The synthetic samples of a catalog, by id: those it says are, and those whose name joins two ids."""
+    known = frame["synthetic"].astype(bool) if "synthetic" in frame.columns else [False] * len(frame)
+    splits = frame["split"] if "split" in frame.columns else ["train"] * len(frame)
+    found = {}
+    for place, (name, synthetic, split) in enumerate(zip(frame["id"].astype(str), known, splits, strict=True)):
+        pair = _named(name)
+        if synthetic and {"id1", "id2"} <= set(frame.columns):
+            pair = str(frame["id1"].iat[place]), str(frame["id2"].iat[place])
+        if pair:
+            found[name] = Mixture(pair, split == "train")
+    return found
 
 
-def _sources(name: str, mixtures: dict[str, _Mixture]) -> tuple[str, str] | None:
-    """The two sources of a synthetic sample, known or told by its name; None for an original."""
-    if name in mixtures:
-        return mixtures[name].pair
-    named = _MIXED_NAME.match(name)
-    return (named.group(1), named.group(2)) if named else None
+def _planned(plan: pd.DataFrame | str | os.PathLike[str] | None) -> dict[str, Mixture]:
+    if plan is None:
+        return {}
+    table = plan if isinstance(plan, pd.DataFrame) else pairs.read(plan)
+    pairs.check_columns(table, "the plan")
+    splits = table["split"] if "split" in table.columns else ["train"] * len(table)
+    rows = zip(table["synthetic_id"], table["id1"], table["id2"], splits, strict=True)
+    return {str(name): Mixture((str(id1), str(id2)), split == "train") for name, id1, id2, split in rows}
+
+
+def _named(name: str) -> tuple[str, str] | None:
+    """The two sources that a synthetic sample's name joins; None for an original's."""
+    found = _MIXED_NAME.match(name)
+    return (found.group(1), found.group(2)) if found else None
 
 
 def _shared(
-    held: Collection[str], frame: pd.DataFrame, trained: dict[str, _Mixture], training: Iterable[str] | None
+    held: Collection[str], frame: pd.DataFrame, trained: dict[str, Mixture], training: Iterable[str] | None
 ) -> list[Leak]:
     """Content and groups that stand on both sides."""
     ids = frame["id"].astype(str)
@@ -141,8 +146,7 @@ def _shared(
     else:
         if "split" in frame.columns:
             usable &= frame["split"].isin(layout.LABELLED_SPLITS)
-        if "synthetic" in frame.columns:
-            usable &= ~frame["synthetic"].astype(bool) | ids.isin(list(trained))
+        usable &= ~ids.isin(list(mixtures_of(frame))) | ids.isin(list(trained))
     is_held = ids.isin(list(held))
     found = []
     kin: dict[str, set[str]] = defaultdict(set)

@@ -180,3 +180,12 @@ def test_the_published_indices_are_shipped(shared, name):
 
     shipped = Path(__file__).resolve().parents[2] / "indexing" / f"{name}.txt"
     assert shipped.read_bytes() == (shared / "reference" / "challenge" / f"index_{name}.txt").read_bytes()
+
+
+def test_synthetic_samples_of_the_catalog_are_trained_on_unless_a_source_is_held_out():
+    mixed = ["Category-1_a_0000_Category-1_a_0001", "Category-1_a_0002_Category-1_a_0010"]
+    decision = index.make(catalog_of({"train": [*IDS["train"], *mixed], "test-public": IDS["test-public"]}), Index(), 0)
+    assert mixed[0] in decision.train
+    assert decision.dropped == [mixed[1]]
+    for params in (Index(strategy="folds", folds=2), Index(strategy="stratified", per_category=3)):
+        assert not set(mixed) & set(index.make(catalog_of({"train": [*IDS["train"], *mixed]}), params, 0).held_out)

@@ -1,0 +1,277 @@
+"""Synthetic samples: two of one category, mixed in a stored proportion (SMOTE-like)."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from hsdata import catalog as catalogs
+from hsdata import incremental, layout, mixing, pairs
+from hsdata.camera import STANDARD_OBSERVER, Camera
+from hsdata.errors import UserError
+from hsdata.formats import image, mosaic, zarr
+from hsdata.pairs import Planned, labels, plan, planned
+from hsdata.resize import bilinear
+from hsdata.wording import listed
+
+__all__ = ["Planned", "Summary", "generate", "labels", "load", "plan", "planned"]
+
+CATALOG_FILE = "catalog.csv"
+PREVIEW_FOLDER = "preview"
+
+# Starting worker processes takes as long as mixing this many bytes of cubes in this one.
+_WORTH_PROCESSES = 100e6
+
+Row = dict[Any, Any]
+"""A row of a catalog or a plan, by column."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a generation did.
+
+    Attributes:
+        made: the new samples, each with its two sources and their proportion.
+        kept: how many were up to date.
+        removed: the samples that are no longer planned.
+        catalog: the file that lists all of them.
+    """
+
+    made: list[str]
+    kept: int
+    removed: list[str]
+    catalog: Path
+
+    def __str__(self) -> str:
+        lines = [f"{len(self.made)} synthetic samples made, {self.kept} kept, {len(self.removed)} removed"]
+        if self.made:
+            lines.append(listed(self.made))
+        return "\n".join(lines)
+
+
+def generate(
+    plan: pd.DataFrame,
+    catalog: pd.DataFrame,
+    out: str | os.PathLike[str],
+    *,
+    track: int = 2,
+    normalize: Literal["none", "minmax"] = "none",
+    rgb: Literal["render", "lerp"] = "render",
+    size: int | None = None,
+    preview: int = 0,
+    camera: Camera = STANDARD_OBSERVER,
+    format: Literal["zarr", "hdf5"] = "zarr",
+    chunk: int = 64,
+    dtype: zarr.Dtype = "float32",
+    device: Literal["cpu", "auto", "cuda"] = "cpu",
+    workers: int = 0,
+    scheduler: str | None = None,
+    full: bool = False,
+) -> Summary:
+    """Bring the synthetic samples in `out` up to date with the plan.
+
+    A sample is `x1 + lam (x2 - x1)`, of the cubes pixel by pixel, in float32. It lies in
+    `<split>/hsi_61_zarr/<id>.zarr`, its input in `<split>/rgb_2/<id>.png` or `<split>/mosaic/<id>.npy`, and
+    `catalog.csv` lists all of them. A sample is made when its sources' content, its proportion or any choice
+    below differ from those it was made with, or when it is damaged. On the CPU the bytes are the same on any
+    machine with any number of workers. Each worker holds a few strips of both sources.
+
+    Args:
+        plan: see `hsdata.pairs.plan`.
+        catalog: the originals of the track, see `hsdata.catalog`.
+        out: the folder.
+        track: 1 makes mosaics, 2 half-size RGB pictures.
+        normalize: `minmax` stretches each source to [0, 1] first, as published; the input then only
+            matches the cube where it is rendered from it.
+        rgb: `render` applies the camera to the mixed cube; `lerp` mixes the two inputs, as published.
+        size: side of the cube in pixels, even; None keeps the size of the sources, or where they
+            differ that of the one with fewer pixels. Other sizes are resampled bilinearly.
+        preview: pictures of so many samples, (source, source, synthetic), in the folder `preview`.
+        camera: the camera of `render`.
+        format: `hdf5` stores cubes as published, in `<split>/hsi_61/<id>.h5`; training reads `zarr` only.
+        chunk: side of a chunk of a Zarr store in pixels.
+        dtype: of a Zarr store, see `hsdata.formats.zarr.write`.
+        device: where samples are mixed; `auto` is the GPU if PyTorch finds one. On a GPU the last bit may differ.
+        workers: processes; 0 means one a core.
+        scheduler: a Dask scheduler instead of processes.
+        full: make every sample anew.
+
+    Raises:
+        UserError: a row of the plan is impossible, a source cannot be read or is not what the catalog says,
+            or the folder cannot be written.
+    """
+    if size is not None and size % 2:
+        raise UserError(f"smote.size is {size}: a mosaic and a half-size picture need an even number of pixels.")
+    pairs.checked(plan, catalog)
+    folder = Path(out)
+    base = Path.cwd() if scheduler else Path()
+    rows = _rows(catalog)
+    choices: dict[str, Any] = {
+        "track": track,
+        "normalize": normalize,
+        "rgb": rgb,
+        "chunk": chunk,
+        "dtype": dtype,
+        "device": _device(device),
+        "camera": camera,
+    }
+    suffix = ".zarr" if format == "zarr" else ".h5"
+    jobs = []
+    for entry in _entries(plan):
+        first, second = rows[entry["id1"]], rows[entry["id2"]]
+        name = f"{entry['split']}/{entry['synthetic_id']}"
+        outputs = _outputs(entry, track, suffix)
+        work = mixing.Work(
+            name=entry["synthetic_id"],
+            cubes=(str(base / first["cube"]), str(base / second["cube"])),
+            inputs=(str(base / first["input"]), str(base / second["input"])),
+            shapes=(_shape(first), _shape(second)),
+            lam=float(entry["lam"]),
+            size=_size(first, second, size),
+            cube_out=str(base / folder / outputs[0]),
+            input_out=str(base / folder / outputs[1]),
+            **choices,
+        )
+        jobs.append(incremental.Job(name, _key(work, first, second), outputs, work))
+    if not workers and sum(8.0 * math.prod(job.work.shapes[0]) for job in jobs) < _WORTH_PROCESSES:
+        workers = 1
+    done = incremental.update(
+        folder, jobs, mixing.make, full=full, workers=workers, scheduler=scheduler, label="mixing"
+    )
+    frame = _catalogued(plan, rows, done.facts, folder, track, suffix)
+    catalogs.save(frame, folder / CATALOG_FILE)
+    _write_previews([str(name) for name in plan["synthetic_id"].head(preview)], rows | _rows(frame), folder, track)
+    made = set(done.made)
+    said = [
+        f"{entry['synthetic_id']} from {entry['id1']} and {entry['id2']}, lam {entry['lam']:.4f}"
+        for entry in _entries(plan)
+        if f"{entry['split']}/{entry['synthetic_id']}" in made
+    ]
+    return Summary(said, len(done.kept), done.removed, folder / CATALOG_FILE)
+
+
+def load(out: str | os.PathLike[str]) -> pd.DataFrame:
+    """The catalog of the synthetic samples in `out` that are trained on: those of split `train`.
+
+    Raises:
+        UserError: there is none.
+    """
+    frame = catalogs.load(Path(out) / CATALOG_FILE)
+    return frame[frame["split"] == "train"].reset_index(drop=True)
+
+
+def _device(wanted: str) -> str:
+    if wanted == "cpu":
+        return "cpu"
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    if wanted == "auto":
+        return "cpu"
+    raise UserError("PyTorch finds no GPU here: use the device 'cpu' or 'auto'.")
+
+
+def _rows(frame: pd.DataFrame) -> dict[str, Row]:
+    return {str(row["id"]): row for row in frame.to_dict("records")}
+
+
+def _entries(plan: pd.DataFrame) -> list[Row]:
+    return list(plan.to_dict("records"))
+
+
+def _shape(row: Row) -> tuple[int, int, int]:
+    return int(row["bands"]), int(row["height"]), int(row["width"])
+
+
+def _size(first: Row, second: Row, size: int | None) -> tuple[int, int]:
+    if size is not None:
+        return size, size
+    smaller = min((first, second), key=lambda row: int(row["height"]) * int(row["width"]))
+    return int(smaller["height"]), int(smaller["width"])
+
+
+def _outputs(entry: Row, track: int, suffix: str) -> tuple[str, str]:
+    """The files of a planned sample, relative to the folder: its cube and its input."""
+    modality = layout.INPUT_MODALITY[track]
+    kind = layout.CUBES if suffix == ".h5" else layout.CUBES_ZARR
+    split, name = entry["split"], entry["synthetic_id"]
+    return f"{split}/{kind}/{name}{suffix}", f"{split}/{modality}/{name}{layout.SUFFIXES[modality][0]}"
+
+
+def _key(work: mixing.Work, first: Row, second: Row) -> str:
+    columns = ("cube_hash", "input_hash") if work.rgb == "lerp" else ("cube_hash",)
+    sources = [row[column] for row in (first, second) for column in columns]
+    choices = (work.lam, work.size, work.track, work.normalize, work.rgb, work.chunk, work.dtype, work.device)
+    camera = work.camera
+    seen = [table if table is None else table.tolist() for table in (camera.sensitivities, camera.wavelengths)]
+    picture = [*seen, camera.linear] if work.rgb == "render" else []
+    return incremental.key_of(sources, choices, picture, mixing.VERSION)
+
+
+def _catalogued(
+    plan: pd.DataFrame,
+    rows: Mapping[str, Row],
+    found: Mapping[str, Row],
+    folder: Path,
+    track: int,
+    suffix: str,
+) -> pd.DataFrame:
+    entries = []
+    for entry in _entries(plan):
+        source = rows[entry["id1"]]
+        cube, picture = _outputs(entry, track, suffix)
+        entries.append(
+            {
+                "id": entry["synthetic_id"],
+                "split": entry["split"],
+                "track": track,
+                "category": source["category"],
+                "category_name": source["category_name"],
+                "group": "",
+                "cube": (folder / cube).as_posix(),
+                "input": (folder / picture).as_posix(),
+                "rgb_full": "",
+                "synthetic": True,
+                "id1": entry["id1"],
+                "id2": entry["id2"],
+                "lam": float(entry["lam"]),
+                **found[f"{entry['split']}/{entry['synthetic_id']}"],
+            }
+        )
+    return catalogs.framed(entries)
+
+
+def _write_previews(wanted: Sequence[str], rows: Mapping[str, Row], folder: Path, track: int) -> None:
+    """Pictures of some samples beside their sources; none of earlier runs stay."""
+    place = folder / PREVIEW_FOLDER
+    if place.is_dir():
+        names = {f"{name}.png" for name in wanted}
+        for leftover in [path for path in place.iterdir() if path.name not in names]:
+            leftover.unlink()
+        if not wanted:
+            place.rmdir()
+    for name in wanted:
+        row = rows[name]
+        height, width = int(row["height"]) // 2, int(row["width"]) // 2
+        views = [_viewed(rows[source]["input"], track) for source in (row["id1"], row["id2"], name)]
+        first, second, mixed = (bilinear(view, height, width) for view in views)
+        gap = np.ones((3, height, 2), dtype=np.float32)
+        image.write(place / f"{name}.png", np.concatenate([first, gap, second, gap, mixed], axis=2))
+
+
+def _viewed(path: str, track: int) -> NDArray[np.float32]:
+    """An input as a picture of half the cube's size, (3, height, width); of a mosaic each RGGB cell is a pixel."""
+    if track == 2:
+        return image.read(path)
+    plane = mosaic.read(path)[0]
+    green = (plane[0::2, 1::2] + plane[1::2, 0::2]) / 2
+    return np.stack([plane[0::2, 0::2], green, plane[1::2, 1::2]])
