@@ -23,6 +23,7 @@ from hsdata.errors import UserError
 from hsmodels.engine.averaging import Checkpoint
 from hsmodels.engine.batches import GlobalBatches, Single, loader
 from hsmodels.engine.interruption import Interruption
+from hsmodels.engine.launch import check_world
 from hsmodels.engine.meter import Meter
 from hsmodels.engine.processes import Processes
 from hsmodels.engine.task import Batch, Row, Task, categories_of, ids_of, seeded
@@ -87,6 +88,7 @@ class Session:
         self.accelerator = Accelerator(mixed_precision=settings.precision, cpu=not torch.cuda.is_available())
         self.device = self.accelerator.device
         self.processes = Processes(self.accelerator)
+        check_world(self.processes.world)
         self.say: Callable[[str], None] = say if self.processes.first else lambda message: None
         self.meter = Meter()
         self.samples, self.held_out = task.training(), task.held_out()
