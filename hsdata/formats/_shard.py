@@ -94,6 +94,8 @@ class ShardWriter:
 
     def finish(self) -> None:
         """Write the index."""
+        if len(self._index) != self._grid.rows * self._grid.columns:
+            raise ValueError("the strips do not make up a cube of the stated height")
         index = np.array(self._index, dtype="<u8").tobytes()
         self._stream.write(index + _crc32c(index))
 

@@ -1,3 +1,4 @@
+import inspect
 import json
 import os
 import signal
@@ -118,10 +119,8 @@ def test_stopping_early_leaves_no_process_behind() -> None:
 def test_workers_die_with_a_killed_parent(tmp_path: Path) -> None:
     script = tmp_path / "main.py"
     script.write_text(
-        "import sys\n"
-        f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
-        "from test_workers import touch_then_wait\n"
-        "from hsdata.workers import run\n"
+        "import os, time\nfrom pathlib import Path\nfrom hsdata.workers import run\n"
+        f"{inspect.getsource(touch_then_wait)}\n"
         "if __name__ == '__main__':\n"
         f"    run(touch_then_wait, [{str(tmp_path / 'ids')!r}] * 4, workers=2)\n"
     )
@@ -181,7 +180,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     place = tmp_path_factory.mktemp("dask")
     file = place / "scheduler.json"
     environment = os.environ | {
-        "PYTHONPATH": str(Path(__file__).parent),
+        "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
         "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0",
         "OMP_NUM_THREADS": "1",
     }
