@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hsdata import incremental
+from hsdata import workers as processes
 from hsdata.errors import UserError
 from hsdata.formats import hdf5, zarr
 
@@ -18,10 +19,6 @@ if TYPE_CHECKING:
 
 VERSION = 1
 """Raise it when the same cube comes to give other bytes: every store is then made anew."""
-
-
-# Starting worker processes takes as long as converting this many bytes in this one.
-_WORTH_PROCESSES = 100e6
 
 
 @dataclass(frozen=True)
@@ -41,6 +38,13 @@ class Summary:
     removed: int
     worst_error: float
     seconds: float
+
+    def __str__(self) -> str:
+        error = "every bit kept" if self.worst_error == 0.0 else f"reflectance off by {self.worst_error:.1e} at most"
+        return (
+            f"{self.made} cubes converted, {self.kept} up to date, {self.removed} removed, "
+            f"in {self.seconds:.1f} s; {error}"
+        )
 
 
 @dataclass(frozen=True)
@@ -88,9 +92,8 @@ def run(
     # Workers on other machines start in other folders.
     base = Path.cwd() if scheduler else Path()
     jobs = [_job(row, base, Path(out), chunk, dtype) for row in catalog.itertuples(index=False) if row.cube]
-    if not workers and sum(4.0 * math.prod(job.work.shape) for job in jobs) < _WORTH_PROCESSES:
-        workers = 1
-    done = incremental.update(out, jobs, convert, full=full, workers=workers, scheduler=scheduler, label="converting")
+    count = processes.sensible(workers, sum(4.0 * math.prod(job.work.shape) for job in jobs))
+    done = incremental.update(out, jobs, convert, full=full, workers=count, scheduler=scheduler, label="converting")
     return Summary(
         made=len(done.made),
         kept=len(done.kept),

@@ -39,6 +39,8 @@ _ONE_THREAD = (
 # Futures on a cluster for each of its threads: enough that no worker waits for the next item.
 _AHEAD = 2
 _SECONDS_TO_CONNECT = 15
+# Starting worker processes takes as long as working through this many bytes of cubes in this one.
+_WORTH_PROCESSES = 100e6
 
 
 def available_cores() -> int:
@@ -46,6 +48,16 @@ def available_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def sensible(workers: int, size: float) -> int:
+    """`workers`, but this process alone where it is 0 and the cubes to work through are less than 100 MB.
+
+    Args:
+        workers: processes asked for; 0 leaves the choice.
+        size: bytes of all cubes, as float32.
+    """
+    return 1 if not workers and size < _WORTH_PROCESSES else workers
 
 
 def run(
