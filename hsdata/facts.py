@@ -8,9 +8,9 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterable
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +24,9 @@ _VERSION = 1
 # A file changed again within this time of its last change could keep its time stamp on coarse file systems.
 _SETTLED_SECONDS = 2.0
 _BATCH = 64
-# Bytes that are read sooner than several processes have started.
+# Bytes that are read sooner than several processes have started, and how many of them opening a file is worth.
 _SMALL = 32 * 2**20
+_OPENING = 2**18
 
 FileKey = tuple[str, str]
 """(modality, path): how to read a file, and where it is."""
@@ -171,7 +172,7 @@ def of_files(keys: Iterable[FileKey], *, count: int = 0, scheduler: str | None =
             if known is not None:
                 found[key] = known
         unknown = [key for key in wanted if key not in found]
-        if not count and sum(stamp.size for key in unknown if (stamp := stamps[key])) < _SMALL:
+        if not count and sum(_OPENING + stamp.size for key in unknown if (stamp := stamps[key])) < _SMALL:
             count = 1
         # Workers on other machines start in other folders.
         items = [(modality, str(Path(path).absolute())) for modality, path in unknown] if scheduler else unknown
@@ -183,8 +184,7 @@ def of_files(keys: Iterable[FileKey], *, count: int = 0, scheduler: str | None =
     return found
 
 
-@dataclass(frozen=True)
-class _Stamp:
+class _Stamp(NamedTuple):
     path: str
     modality: str
     size: int
@@ -231,7 +231,7 @@ class _Store:
             return None
         question = "SELECT facts FROM facts WHERE path=? AND modality=? AND size=? AND mtime_ns=? AND inode=?"
         try:
-            row = self._connection.execute(question, astuple(stamp)).fetchone()
+            row = self._connection.execute(question, stamp).fetchone()
             stored = json.loads(row[0]) if row else None
             return Facts(**{**stored, "wavelengths": tuple(stored["wavelengths"])}) if stored else None
         except sqlite3.OperationalError:
@@ -245,7 +245,7 @@ class _Store:
     def put(self, stamp: _Stamp | None, facts: Facts) -> None:
         if stamp is None or not stamp.settled:
             return
-        self._pending.append((*astuple(stamp), json.dumps(asdict(facts))))
+        self._pending.append((*stamp, json.dumps(vars(facts))))
         if len(self._pending) >= _BATCH:
             self._flush()
 
