@@ -18,6 +18,7 @@ from hsdata.params import read_yaml, validated
 from hsmodels.params import Params
 
 FOLDER = Path("recipes")
+_NULL = "tag:yaml.org,2002:null"
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ def apply(
     yaml = YAML()
     yaml.preserve_quotes = True
     yaml.width = 4096
+    yaml.representer.add_representer(type(None), lambda writer, _: writer.represent_scalar(_NULL, "null"))
     document = yaml.load(Path(params_file))
     changes: list[str] = []
     _merge(document, recipe.values, "", changes)

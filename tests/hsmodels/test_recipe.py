@@ -10,6 +10,7 @@ train:
   # passes over the data
   epochs: 60
   lr: 4e-4
+  clip_norm: null  # none
 models:
   mstpp: {n_feat: 31, stage: 1}
 """
