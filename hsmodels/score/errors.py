@@ -5,14 +5,11 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from hsdata.errors import UserError
+from hsmodels.score.arrays import Array, as_tensor
 from hsmodels.score.spatial import SQUARED_ERROR_FLOOR
-
-Array = Tensor | NDArray[np.generic]
 
 TRUTH_FLOOR: Final = 1e-4
 """The least denominator of a relative error, so that black pixels do not make the mean infinite."""
@@ -32,7 +29,7 @@ def spectral_errors(truth: Array, prediction: Array) -> dict[str, NDArray[np.flo
     Raises:
         UserError: the shapes differ.
     """
-    a, b = torch.as_tensor(truth), torch.as_tensor(prediction)
+    a, b = as_tensor(truth), as_tensor(prediction)
     if a.shape != b.shape or a.ndim not in (3, 4):
         raise UserError(
             f"Errors by band need two arrays of one shape (bands, H, W) or (B, bands, H, W), not {tuple(a.shape)} and "

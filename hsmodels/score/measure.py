@@ -14,9 +14,8 @@ from hsdata.colour import srgb_weights
 from hsdata.cube import BAND_GRID
 from hsdata.errors import UserError
 from hsmodels.score import colour, scale, spatial
+from hsmodels.score.arrays import Array, as_tensor
 from hsmodels.score.spectral import MAGNITUDE_LIMIT, spectral_maps, working_type
-
-Array = Tensor | NDArray[np.generic]
 
 # Pixels handled together: of a render for colour differences, and of a batch of images.
 _COLOUR_STRIP = 1 << 14
@@ -98,7 +97,7 @@ class _Pair(NamedTuple):
 
     @classmethod
     def of(cls, truth: Array, prediction: Array, wavelengths: ArrayLike | None) -> _Pair:
-        a, b = torch.as_tensor(truth), torch.as_tensor(prediction)
+        a, b = as_tensor(truth), as_tensor(prediction)
         if a.shape != b.shape:
             raise UserError(
                 f"The prediction has shape {tuple(b.shape)}, the truth {tuple(a.shape)}: they must be equal."
@@ -107,7 +106,7 @@ class _Pair(NamedTuple):
             raise UserError(f"A score needs (bands, H, W) or (B, bands, H, W), not an array of shape {tuple(a.shape)}.")
         if a.device != b.device:
             raise UserError(f"The prediction is on {b.device}, the truth on {a.device}: move one to the other.")
-        a, b = (x if x.is_floating_point() else x.float() for x in (a.detach(), b.detach()))
+        a, b = (x if x.is_floating_point() else x.float() for x in (a, b))
         a, b = (x[None] if x.ndim == 3 else x for x in (a, b))
         return cls(a, b, colour_matrix(a.shape[1], wavelengths).to(a.device))
 
@@ -137,7 +136,7 @@ def colour_matrix(bands: int, wavelengths: ArrayLike | None) -> Tensor:
 def _weights(pair: _Pair, name: str, mask: Array) -> Tensor:
     """(B, n) float64 of 0 and 1."""
     batch, _, height, width = pair.truth.shape
-    chosen = torch.as_tensor(mask).to(pair.truth.device) != 0
+    chosen = as_tensor(mask).to(pair.truth.device) != 0
     if chosen.shape not in ((height, width), (batch, height, width)):
         raise UserError(f"The {name} has shape {tuple(chosen.shape)}, the image {(height, width)}: they must be equal.")
     return chosen.double().expand(batch, height, width).reshape(batch, height * width)
@@ -155,10 +154,10 @@ def _scored(pair: _Pair, weights: Tensor | None) -> dict[str, Tensor]:
             values = measures(pair.truth[chunk], pair.prediction[chunk], pair.to_rgb, masks)
             if not all(bool(value.isfinite().all()) for value in values.values()):
                 _refuse_non_finite(pair)
-                bounded = [
+                a, b = (
                     x[chunk].double().clamp(-MAGNITUDE_LIMIT, MAGNITUDE_LIMIT) for x in (pair.truth, pair.prediction)
-                ]
-                values = measures(*bounded, pair.to_rgb, masks)
+                )
+                values = measures(a, b, pair.to_rgb, masks)
             parts.append(values | scale.subscores(values))
     return {name: torch.cat([part[name] for part in parts]) for name in scale.NAMES}
 
@@ -194,13 +193,10 @@ def measures(truth: Tensor, prediction: Tensor, to_rgb: Tensor, weights: Tensor 
         squared.append((encoded[0] - encoded[1]).square().mean(dim=1))
         renders.append(torch.stack(encoded).to(dtype))
         differences.append(colour.ciede2000(*map(colour.lab, linear)))
-    images = torch.cat(renders, dim=-1).unflatten(-1, (height, width))
+    images = torch.cat(renders, dim=-1).reshape(2, batch, 3, height, width)
     similarity = spatial.ssim_map(images[0], images[1]).flatten(1).double()
 
-    if weights is None:
-        pixels = truth.new_full((batch, 1), height * width, dtype=torch.float64)
-    else:
-        pixels = weights.sum(dim=-1)
+    pixels = maps.sam.new_full((batch, 1), height * width) if weights is None else weights.sum(dim=-1)
 
     def averaged(values: Tensor) -> Tensor:
         if weights is None:

@@ -23,8 +23,8 @@ SID_EPSILON: Final = 1e-12
 # Larger magnitudes are outside any reflectance; squares of this one still fit in float64.
 MAGNITUDE_LIMIT: Final = 1e30
 
-# Elements of a strip: a few buffers of it fit in a core's second-level cache. Accelerators want few, large calls.
-_CPU_STRIP: Final = 61 * 4096
+# Elements of a strip: a few buffers of it fit in the processor's shared cache. Accelerators want few, large calls.
+_CPU_STRIP: Final = 61 * 8192
 _DEVICE_STRIP: Final = 1 << 26
 
 
@@ -91,7 +91,9 @@ def _buffers(truth: Tensor, dtype: torch.dtype, count: int) -> Tensor:
 
 
 def _loaded(cube: Tensor, at: slice, dtype: torch.dtype) -> Tensor:
-    return cube[:, :, at].to(dtype)
+    strip = cube[:, :, at].to(dtype)
+    # Cubes with the bands last in memory are turned strip by strip.
+    return strip if strip.stride(2) == 1 else strip.contiguous()
 
 
 def _visible(colour: Tensor) -> slice:
@@ -181,7 +183,7 @@ class _Spectral(torch.autograd.Function):
         return tuple(maps)
 
     @staticmethod
-    @once_differentiable  # type: ignore[misc]
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         incoming = SpectralMaps(*gradients)
         truth, prediction, colour = ctx.saved_tensors
