@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -22,8 +22,8 @@ from hsdata.files import file_hash, replacing, write_json
 from hsdata.layout import INPUT_MODALITY, SUFFIXES
 from hsdata.wording import listed
 from hsmodels import packing
-from hsmodels.inference import device_of, seam_error
 from hsmodels.inference import predictor as predictors
+from hsmodels.inference import seam_error
 from hsmodels.inference.ensemble import read_weights
 from hsmodels.inference.predictor import Predictor
 
@@ -124,7 +124,7 @@ def run(
         "floor": floor,
         "precision": precision,
     }
-    overrides = {key: value for key, value in given.items() if value is not None}
+    overrides: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
     if tile == 0:
         overrides["tile"] = None
     predictor = predictors.load(
@@ -139,7 +139,7 @@ def run(
 
     names, seconds, memory, samples = [], [], [], []
     seam: float | None = None
-    where = device_of(predictor.members[0], torch.empty(0))
+    where = predictor.device
     for file in tqdm(files, desc="predicting", disable=None, dynamic_ncols=True):
         started = time.perf_counter()
         if where.type == "cuda":

@@ -44,13 +44,18 @@ class Predictor:
     weights: NDArray[np.float64] | None = None
 
     @property
+    def device(self) -> torch.device:
+        """Where the members compute."""
+        return device_of(self.members[0], torch.empty(0))
+
+    @property
     def model(self) -> nn.Module:
         """The members as one model."""
         return self.members[0] if len(self.members) == 1 else self.weighted(self.weights)
 
     def weighted(self, weights: NDArray[np.float64] | None) -> nn.Module:
         """The members as one model with weights (members, bands), or their mean."""
-        return Ensemble(self.members, weights).to(device_of(self.members[0], torch.empty(0)))
+        return Ensemble(self.members, weights).to(self.device)
 
     def __call__(self, input: Tensor, model: nn.Module | None = None) -> Tensor:
         """The finished cube (bands, H, W) of an input (C, h, w)."""
