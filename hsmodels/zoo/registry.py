@@ -6,7 +6,7 @@ import difflib
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, TypeVar
@@ -206,6 +206,23 @@ def for_track(name: str, track: int, params: Mapping[str, Any], *, bands: int = 
         given.setdefault(row.bands, bands)
     net = build(name, **given)
     return net if feed.prepare is None else Fed(net, feed.prepare)
+
+
+def is_closed_form(model: nn.Module) -> bool:
+    """Whether the network of what `for_track` or `build` made is solved for by `fit`, not descended to."""
+    return bool(getattr(inner(model), "closed_form", False))
+
+
+def fit(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
+    """Solve for a closed-form model in one pass.
+
+    Args:
+        model: what `for_track` or `build` made of a closed-form model.
+        batches: pairs of what the model takes and the cubes (B, bands, H, W) that it should make of it.
+    """
+    network: Any = inner(model)
+    prepare = model.prepare if isinstance(model, Fed) else lambda batch: batch
+    network.fit((prepare(given), cube) for given, cube in batches)
 
 
 def inner(model: nn.Module) -> nn.Module:
