@@ -87,11 +87,11 @@ class Capture:
             )
         return self.wavelengths
 
-    def valid(self, values: NDArray[Any], top: int = 0) -> NDArray[np.bool_]:
-        """(rows, width): which pixels of stored rows (bands, rows, width) from `top` on hold data."""
+    def valid(self, values: NDArray[Any], top: int = 0, left: int = 0) -> NDArray[np.bool_]:
+        """(rows, columns): which pixels of stored values (bands, rows, columns) from (top, left) on hold data."""
         valid = np.ones(values.shape[1:], dtype=np.bool_)
         if self.mask is not None:
-            valid &= self.mask[top : top + values.shape[1]]
+            valid &= self.mask[top : top + values.shape[1], left : left + values.shape[2]]
         if values.dtype.kind == "f":
             valid &= np.isfinite(values).all(axis=0)
         if self.ignore is not None and not np.isnan(self.ignore):
@@ -153,6 +153,18 @@ def load(
         return Capture(store.read(), store.wavelengths, str(path))
     capture: Capture = importlib.import_module(f"hsdata.formats.{kind}").load(path, **options)
     return capture
+
+
+def files(path: str | os.PathLike[str]) -> list[Path]:
+    """All the files that a capture consists of: an ENVI header with its data, what a store holds, or the file."""
+    from hsdata.formats import READERS
+
+    place = Path(path)
+    if place.is_dir():
+        return sorted(file for file in place.rglob("*") if file.is_file())
+    if READERS.get(place.suffix.lower()) == "envi":
+        return list(importlib.import_module("hsdata.formats.envi").pair(place))
+    return [place]
 
 
 def assemble(
