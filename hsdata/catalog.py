@@ -153,7 +153,9 @@ def concatenated(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
     Raises:
         UserError: an id stands in two of them.
     """
-    frame = pd.concat([part[list(COLUMNS)] for part in frames if len(part)], ignore_index=True).astype(_TYPES)
+    # An empty part would decide the types of the whole.
+    parts = [part[list(COLUMNS)] for part in frames if len(part)] or [framed([])]
+    frame = pd.concat(parts, ignore_index=True).astype(_TYPES)
     double = sorted(frame.loc[frame["id"].duplicated(), "id"])
     if double:
         raise UserError(f"{some(double)} stand in two catalogs: an id must name one sample.")

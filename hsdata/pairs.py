@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,7 +22,8 @@ PLAN_COLUMNS = ("split", "label", "id1", "id2", "synthetic_id", "lam")
 LABEL_COLUMNS = ("split", "id", "category_name", "label", "cube", "input")
 PLAN_FILE = "smote_plan.csv"
 
-Balance = Literal["none", "max"] | float
+Balance = float | str
+"""`none`, `max` or a fraction in (0, 1]."""
 
 # Draws of pairs that were drawn before, in a row, after which a class counts as exhausted.
 _MISSES = 10_000
@@ -103,8 +104,9 @@ def _planned_split(split: str, table: pd.DataFrame, seed: int, share: float, not
 def _drawn_pairs(rng: np.random.Generator, ids: list[str], wanted: int) -> list[tuple[str, str]]:
     pairs: dict[frozenset[str], tuple[str, str]] = {}
     misses = 0
+    names = np.array(ids)
     while len(pairs) < wanted and len(ids) > 1:
-        id1, id2 = (str(name) for name in rng.choice(ids, size=2, replace=False))
+        id1, id2 = (str(name) for name in rng.choice(names, size=2, replace=False))
         if frozenset((id1, id2)) not in pairs:
             pairs[frozenset((id1, id2))] = (id1, id2)
             misses = 0
@@ -131,7 +133,10 @@ def _labelled(labels: pd.DataFrame) -> pd.DataFrame:
         raise UserError(f"The labels have the columns {', '.join(map(str, labels.columns))}, but 'id' is needed.")
     ids = labels["id"].astype(str)
     split = labels["split"].astype(str) if "split" in labels.columns else "train"
-    label = labels["label"].astype(int) if "label" in labels.columns else ids.map(layout.category_of)
+    try:
+        label = labels["label"].astype(int) if "label" in labels.columns else ids.map(layout.category_of)
+    except ValueError:
+        raise UserError("The column 'label' of the labels must hold whole numbers, one a class.") from None
     table = pd.DataFrame({"id": ids, "split": split, "label": label})
     double = sorted(table.loc[table["id"].duplicated(), "id"])
     if double:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hsdata import catalog, facts, index, pairs, smote
+from hsdata import catalog, facts, index, mixing, pairs, smote
 from hsdata.camera import Camera
 from hsdata.errors import UserError
 from hsdata.formats import hdf5, image, mosaic, zarr
@@ -263,6 +263,13 @@ def test_a_missing_gpu_is_said(originals, plan):
         smote.generate(plan, originals, "out", device="cuda")
     smote.generate(plan, originals, "out", device="auto")
     assert smote.generate(plan, originals, "out", device="cpu").kept == 2
+
+
+def test_pytorch_mixes_the_same_but_for_the_last_bit():
+    pytest.importorskip("torch")
+    first, second = smooth_cube(1).values.copy(), smooth_cube(2).values.copy()
+    on_gpu = mixing._mixer("cpu:0")(first, second, 0.3)
+    np.testing.assert_allclose(on_gpu, mixing._mixer("cpu")(first, second.copy(), 0.3), atol=1e-6)
 
 
 def test_a_worker_holds_strips_and_no_whole_cube(project):
