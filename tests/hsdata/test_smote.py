@@ -1,3 +1,4 @@
+import contextlib
 import hashlib
 import os
 import signal
@@ -40,9 +41,16 @@ def project(place, tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.fixture(scope="module")
+def catalogs(place):
+    """The catalog of each track, made once."""
+    with contextlib.chdir(place):
+        return {track: catalog.make("data", track) for track in (1, 2)}
+
+
 @pytest.fixture
-def originals(project):
-    return catalog.make("data", 2)
+def originals(project, catalogs):
+    return catalogs[2]
 
 
 @pytest.fixture
@@ -86,9 +94,8 @@ def test_a_sample_is_the_mixture_of_its_sources_and_its_picture_that_of_the_mixt
     assert Path("out/train/hsi_61_zarr/mixed.zarr").is_dir() and Path("out/train/rgb_2/mixed.png").is_file()
 
 
-def test_mosaics_are_made_on_the_other_track(project, plan):
-    originals = catalog.make("data", 1)
-    smote.generate(plan, originals, "out", track=1)
+def test_mosaics_are_made_on_the_other_track(project, catalogs, plan):
+    smote.generate(plan, catalogs[1], "out", track=1)
     row = smote.load("out").set_index("id").loc["mixed"]
     assert row["input"] == "out/train/mosaic/mixed.npy"
     np.testing.assert_array_equal(mosaic.read(row["input"]), Camera().mosaic(zarr.read(row["cube"])))
@@ -156,9 +163,8 @@ def test_sources_can_be_stretched_as_published(originals, plan):
 
 @pytest.mark.parametrize("track", [1, 2])
 @pytest.mark.parametrize("rgb", ["render", "lerp"])
-def test_samples_can_be_made_at_another_size(project, plan, track, rgb):
-    originals = catalog.make("data", track)
-    smote.generate(plan, originals, "out", size=24, track=track, rgb=rgb)
+def test_samples_can_be_made_at_another_size(project, catalogs, plan, track, rgb):
+    smote.generate(plan, catalogs[track], "out", size=24, track=track, rgb=rgb)
     row = smote.load("out").set_index("id").loc["mixed"]
     assert (row["height"], row["width"]) == (24, 24)
     assert zarr.ZarrCube(row["cube"]).shape == (61, 24, 24)
@@ -193,8 +199,8 @@ def test_the_hash_of_a_lossy_store_is_that_of_what_is_read(originals, plan, dtyp
 
 
 @pytest.mark.parametrize("track", [1, 2])
-def test_pictures_of_the_first_samples_stand_beside_their_sources(project, plan, track):
-    originals = catalog.make("data", track)
+def test_pictures_of_the_first_samples_stand_beside_their_sources(project, catalogs, plan, track):
+    originals = catalogs[track]
     smote.generate(plan, originals, "out", track=track, preview=2)
     assert len(list(Path("out/preview").iterdir())) == 2
     picture = image.read("out/preview/mixed.png")
