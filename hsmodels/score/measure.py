@@ -172,7 +172,9 @@ def _refuse_non_finite(pair: _Pair) -> None:
             )
 
 
-def measures(truth: Tensor, prediction: Tensor, to_rgb: Tensor, weights: Tensor | None = None) -> dict[str, Tensor]:
+def measures(
+    truth: Tensor, prediction: Tensor, to_rgb: Tensor, weights: Tensor | None = None, *, floor: float = 0.0
+) -> dict[str, Tensor]:
     """The six measures (`scale.MEASURES`), float64 (B, K); differentiable in `prediction` without weights.
 
     Args:
@@ -180,9 +182,10 @@ def measures(truth: Tensor, prediction: Tensor, to_rgb: Tensor, weights: Tensor 
         prediction: (B, bands, H, W) floating.
         to_rgb: (3, bands) float64, see `colour_matrix`.
         weights: (B, K, H·W) float64 of 0 and 1, each with at least one 1; without them K is 1.
+        floor: see `spectral_maps`; 0 is the score.
     """
     batch, _, height, width = truth.shape
-    maps = spectral_maps(truth.flatten(2), prediction.flatten(2), to_rgb, weights)
+    maps = spectral_maps(truth.flatten(2), prediction.flatten(2), to_rgb, weights, floor)
 
     renders, squared, differences = [], [], []
     step = _COLOUR_STRIP if truth.device.type == "cpu" else _DEVICE_STRIP

@@ -48,7 +48,9 @@ class SpectralMaps(NamedTuple):
     prediction_rgb: Tensor
 
 
-def spectral_maps(truth: Tensor, prediction: Tensor, colour: Tensor, weights: Tensor | None = None) -> SpectralMaps:
+def spectral_maps(
+    truth: Tensor, prediction: Tensor, colour: Tensor, weights: Tensor | None = None, floor: float = 0.0
+) -> SpectralMaps:
     """Compare spectra pixel by pixel; differentiable in `prediction` when no `weights` are given.
 
     The angle is arccos(a·b / (|a||b| + ε)), computed from the chord between the directions, which keeps its
@@ -63,12 +65,14 @@ def spectral_maps(truth: Tensor, prediction: Tensor, colour: Tensor, weights: Te
         prediction: (B, bands, n).
         colour: (3, bands) float64, linear sRGB of reflectance.
         weights: (B, K, n) masks as float64 of 0 and 1.
+        floor: with a positive floor f, the shares are those of (a + sqrt(a² + 4f²)) / 2 instead of max(a, 0):
+            f at 0, and positive with a positive slope everywhere.
     """
     if prediction.requires_grad and torch.is_grad_enabled():
         if weights is not None:
             raise ValueError("masks have no gradient")
-        return SpectralMaps(*_Spectral.apply(truth, prediction, colour))  # type: ignore[no-untyped-call]
-    return _forward(truth.detach(), prediction.detach(), colour, weights)
+        return SpectralMaps(*_Spectral.apply(truth, prediction, colour, floor))  # type: ignore[no-untyped-call]
+    return _forward(truth.detach(), prediction.detach(), colour, weights, floor)
 
 
 def working_type(truth: Tensor, prediction: Tensor) -> torch.dtype:
@@ -106,9 +110,12 @@ def _norm(values: Tensor, scratch: Tensor) -> Tensor:
     return torch.mul(values, values, out=scratch).sum(dim=1, keepdim=True).sqrt_()
 
 
-def _shares(values: Tensor, out: Tensor) -> Tensor:
+def _shares(values: Tensor, out: Tensor, floor: float) -> Tensor:
     """Write the shares of `values`, plus ε, into `out`; returns the reciprocal of the sums, (B, 1, n)."""
-    torch.clamp(values, min=0.0, out=out)
+    if floor > 0:
+        torch.mul(values, values, out=out).add_(4.0 * floor**2).sqrt_().add_(values).mul_(0.5)
+    else:
+        torch.clamp(values, min=0.0, out=out)
     scale = out.sum(dim=1, keepdim=True).add_(SID_EPSILON).reciprocal_()
     out.mul_(scale).add_(SID_EPSILON)
     return scale
@@ -131,7 +138,7 @@ def _cosine_gap(
     return half_chord.mul_(product).add_(SAM_EPSILON).div_(bounded).clamp_(0.0, 2.0), bounded
 
 
-def _forward(truth: Tensor, prediction: Tensor, colour: Tensor, weights: Tensor | None) -> SpectralMaps:
+def _forward(truth: Tensor, prediction: Tensor, colour: Tensor, weights: Tensor | None, floor: float) -> SpectralMaps:
     batch, bands, pixels = truth.shape
     dtype = working_type(truth, prediction)
     masks = 1 if weights is None else weights.shape[1]
@@ -153,8 +160,8 @@ def _forward(truth: Tensor, prediction: Tensor, colour: Tensor, weights: Tensor 
         gap, _ = _cosine_gap(a, b, (_norm(a, x), _norm(b, x)), x)
         maps.sam[:, at] = gap.mul_(0.5).sqrt_().asin_().mul_(2.0)
 
-        _shares(a, x)
-        _shares(b, y)
+        _shares(a, x, floor)
+        _shares(b, y, floor)
         torch.sub(x, y, out=z)
         maps.sid[:, at] = x.div_(y).log_().mul_(z).sum(dim=1)
 
@@ -176,8 +183,9 @@ class _Spectral(torch.autograd.Function):
     """`_forward` with its gradient in the prediction."""
 
     @staticmethod
-    def forward(ctx: Any, truth: Tensor, prediction: Tensor, colour: Tensor) -> tuple[Tensor, ...]:
-        maps = _forward(truth, prediction, colour, None)
+    def forward(ctx: Any, truth: Tensor, prediction: Tensor, colour: Tensor, floor: float) -> tuple[Tensor, ...]:
+        maps = _forward(truth, prediction, colour, None, floor)
+        ctx.floor = floor
         ctx.save_for_backward(truth, prediction, colour)
         ctx.mark_non_differentiable(maps.truth_sum, maps.truth_rgb)
         return tuple(maps)
@@ -187,6 +195,7 @@ class _Spectral(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         incoming = SpectralMaps(*gradients)
         truth, prediction, colour = ctx.saved_tensors
+        floor: float = ctx.floor
         dtype = working_type(truth, prediction)
         visible = _visible(colour)
         buffers = _buffers(truth, dtype, 3)
@@ -205,16 +214,20 @@ class _Spectral(torch.autograd.Function):
             torch.mul(a, along.to(dtype)[:, None], out=z).addcmul_(b, back.to(dtype)[:, None])
 
             # The divergence: with r = p/q, d/dq = 1 - r - ln r; q = b / (Σb + ε) for positive b.
-            _shares(a, x)
-            scale = _shares(b, y)
+            _shares(a, x, floor)
+            scale = _shares(b, y, floor)
             x.div_(y)
             slope = (1.0 - x).sub_(x.log_())
             mean = torch.mul(slope, y.sub_(SID_EPSILON), out=x).sum(dim=1, keepdim=True)
             slope.sub_(mean).mul_(scale * incoming.sid[:, None, at].to(dtype))
-            z.add_(torch.where(b > 0, slope, 0.0))
+            if floor > 0:
+                # The slope of (b + sqrt(b² + 4f²)) / 2.
+                z.addcmul_(slope, (b / (b * b).add_(4.0 * floor**2).sqrt_()).add_(1.0).mul_(0.5))
+            else:
+                z.add_(torch.where(b > 0, slope, 0.0))
 
             torch.sub(b, a, out=x)
             z.addcmul_(x, incoming.squared[:, 0, :, None].to(dtype), value=2.0)
             z[:, visible] += (colour[:, visible].mT @ incoming.prediction_rgb[:, :, at]).to(dtype)
             result[:, :, at] = z
-        return None, result, None
+        return None, result, None, None
