@@ -13,6 +13,11 @@ from hsdata.params import DataParams, Section, read_yaml, validated
 class Loss(Section):
     l1: float = Field(1.0, ge=0.0)
     sam: float = Field(0.1, ge=0.0)
+    # The weight of the score itself, and over which fraction of the training it rises to that.
+    ssc: float = Field(0.0, ge=0.0)
+    ssc_ramp: float = Field(0.0, ge=0.0, le=1.0)
+    # -ln SSC without saturation instead of 1 - SSC; see hsmodels.losses.SSCLoss.
+    ssc_smooth: bool = True
 
 
 class Launch(Section):
