@@ -17,29 +17,24 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hsdata import catalog as catalogs
-from hsdata import paths, region
+from hsdata import layout, paths
 from hsdata.errors import UserError
 from hsdata.files import replacing, write_json
 from hsmodels import pictures, score, zoo
-from hsmodels.heldout import Samples, fitted, held_out_rows, training_rows
+from hsmodels.heldout import Samples, fitted, held_out_rows, training_rows, training_set
 from hsmodels.inference import predictor as predictors
 from hsmodels.inference import reconstruct
 from hsmodels.inference.ensemble import Moments, write_weights
 from hsmodels.inference.predictor import Predictor
 from hsmodels.params import Params
+from hsmodels.tally import PSNR, RULE, SCORE, BandErrors, Image, Tally, mean, scored_cube, scored_rgb
 
-SCORE = "SSC"
 IMAGES = "images.csv"
 BANDS = "bands.csv"
 WEIGHTS = "weights.csv"
 PICTURES = "pictures"
 BASELINES = ("ridge", "mean_spectrum")
 """Closed-form models, fitted here on the training samples with default parameters: the bar to clear."""
-
-RULE = (
-    "Mean over the held-out images of each image's value over all its pixels; a category's over its images, a "
-    "region's over the images that have it, the region of an image scored by itself."
-)
 
 
 @dataclass(frozen=True)
@@ -51,17 +46,24 @@ class Summary:
     folder: Path
 
     def __str__(self) -> str:
-        values = self.metrics
-        run = values["run"]
+        values, run = self.metrics, self.metrics["run"]
+        leading = run["leading"]
         what = f"an ensemble of {run['members']}" if run["members"] > 1 else f"the {run['checkpoint']} checkpoint"
-        parts = [
-            f"SSC {values[SCORE]:.4f} of {what} on {values['images']} held-out samples"
+        lines = [
+            f"{leading} {values[leading]:.4f} of {what} on {values['images']} held-out samples"
             + (", averaged over flips and turns" if run["tta"] else "")
         ]
-        for title, group in (("category", "category"), ("region", "region"), ("baseline", "baseline")):
-            if scored := values.get(group):
-                parts.append(f"by {title}: " + ", ".join(f"{name} {part[SCORE]:.4f}" for name, part in scored.items()))
-        return "\n".join([*parts, f"wrote {self.file} and {self.folder}"])
+        lines += [
+            f"by {group}: " + ", ".join(f"{name} {part[leading]:.4f}" for name, part in values[group].items())
+            for group in ("category", "region", "baseline")
+            if values.get(group)
+        ]
+        if run["same_division"] is False:
+            lines.append(
+                "WARNING: a model was trained with another division of the samples, and may have seen those that are "
+                "held out now; its score means nothing then"
+            )
+        return "\n".join([*lines, f"wrote {self.file} and {self.folder}"])
 
 
 def run(
@@ -70,7 +72,8 @@ def run(
     """Score a trained model on the held-out samples.
 
     An ensemble with fitted weights is scored with weights that were fitted, for each image, on the other held-out
-    images only; `weights.csv` holds those fitted on all.
+    images only; `weights.csv` holds those fitted on all. A first stage, which predicts full-size RGB, is scored by
+    PSNR.
 
     Args:
         params: the track, how to predict, what to draw.
@@ -83,109 +86,54 @@ def run(
     """
     catalog = catalogs.load(paths.CATALOG)
     predictor = predictors.of_params(params, model)
-    samples = Samples(held_out_rows(catalog), params.track)
-    model_of = _models(predictor, samples)
+    samples = Samples(held_out_rows(catalog), params.track, predictor.target)
     with replacing(folder) as scratch:
         scratch.mkdir()
-        if isinstance(model_of, _LeaveOneOut):
-            write_weights(scratch / WEIGHTS, model_of.weights, predictor.wavelengths)
-        tally = _Tally(predictor.wavelengths)
-        drawn = _spread(samples.ids, samples.categories)[: params.evaluate.pictures]
-        for index, (input, truth) in enumerate(samples.pairs("scoring")):
-            prediction = predictor(input.to(predictor.device), model_of(index))
-            image = tally.add(samples.ids[index], samples.categories[index], truth, prediction)
-            if samples.ids[index] in drawn:
-                _draw(scratch / PICTURES, image, truth, prediction, predictor.wavelengths)
-        tally.image_table().to_csv(scratch / IMAGES, index=False, lineterminator="\n")
-        tally.band_table().to_csv(scratch / BANDS, index=False, lineterminator="\n")
-    metrics = tally.metrics() | {"run": _record(predictor)}
-    if params.evaluate.baselines:
-        metrics["baseline"] = _baselines(params, catalog, samples, predictor)
+        if predictor.target == layout.CUBES:
+            metrics = _cubes(params, predictor, samples, scratch)
+            if params.evaluate.baselines:
+                metrics["baseline"] = _baselines(params, catalog, samples, predictor)
+        else:
+            metrics = _first_stage(predictor, samples, scratch)
+        metrics["run"]["same_division"] = _same_division(predictor, catalog)
     write_json(file, metrics)
     return Summary(metrics, file, folder)
 
 
-@dataclass(frozen=True)
-class _Image:
-    id: str
-    category: int
-    values: Mapping[str, float]
-    regions: Mapping[str, float]  # the SSC of each region that the image has
+def _cubes(params: Params, predictor: Predictor, samples: Samples, folder: Path) -> dict[str, Any]:
+    """Score cubes; tables and pictures go to `folder`."""
+    model_of = _models(predictor, samples)
+    if isinstance(model_of, _LeaveOneOut):
+        write_weights(folder / WEIGHTS, model_of.weights, predictor.wavelengths)
+    tally, bands = Tally(), BandErrors(predictor.wavelengths)
+    drawn = _spread(samples.ids, samples.categories)[: params.evaluate.pictures]
+    for index, (input, truth) in enumerate(samples.pairs("scoring")):
+        prediction = predictor(input.to(predictor.device), model_of(index))
+        values, regions = scored_cube(truth, prediction, predictor.wavelengths)
+        image = Image(samples.ids[index], samples.categories[index], values, regions)
+        tally.add(image)
+        bands.add(truth, prediction)
+        if image.id in drawn:
+            _draw(folder / PICTURES, image, truth, prediction, predictor.wavelengths)
+    _write(tally.table(), folder / IMAGES)
+    _write(bands.table(), folder / BANDS)
+    return tally.metrics() | {"run": _record(predictor, SCORE)}
 
 
-class _Tally:
-    """Values of images as they come, and their means."""
-
-    def __init__(self, wavelengths: NDArray[np.float64]):
-        self.wavelengths = wavelengths
-        self.images: list[_Image] = []
-        self.pixels = 0
-        # Rows: sums over all pixels of the error, its magnitude and its square.
-        self.errors = torch.zeros((3, len(wavelengths)), dtype=torch.float64)
-
-    def add(self, name: str, category: int, truth: Tensor, prediction: Tensor) -> _Image:
-        """Score an image: truth and prediction are (bands, H, W)."""
-        values, by_region = scored(truth, prediction, self.wavelengths)
-        image = _Image(name, category, values, {key: part[SCORE] for key, part in by_region.items()})
-        self.images.append(image)
-        self.pixels += truth[0].numel()
-        for band, (true, predicted) in enumerate(zip(truth.to(prediction.device), prediction, strict=True)):
-            error = (predicted - true).double()
-            self.errors[:, band] += torch.stack([error.sum(), error.abs().sum(), error.square().sum()]).cpu()
-        return image
-
-    def image_table(self) -> pd.DataFrame:
-        """A row an image; a region that an image has not got is left empty."""
-        return pd.DataFrame(
-            [
-                {"id": image.id, "category": image.category, **image.values}
-                | {f"{SCORE}_{key}": value for key, value in image.regions.items()}
-                for image in self.images
-            ]
-        )
-
-    def band_table(self) -> pd.DataFrame:
-        """Errors in reflectance of each band over the pixels of all images."""
-        bias, absolute, square = (self.errors / self.pixels).numpy()
-        return pd.DataFrame({"wavelength": self.wavelengths, "RMSE": np.sqrt(square), "MAE": absolute, "bias": bias})
-
-    def metrics(self) -> dict[str, Any]:
-        """The means, by the rule of `RULE`."""
-        categories: dict[str, list[float]] = defaultdict(list)
-        regions: dict[str, list[float]] = defaultdict(list)
-        for image in self.images:
-            categories[str(image.category)].append(image.values[SCORE])
-            for key, value in image.regions.items():
-                regions[key].append(value)
-        return {
-            **{key: _mean([image.values[key] for image in self.images]) for key in self.images[0].values},
-            "images": len(self.images),
-            "category": {key: {SCORE: _mean(found), "images": len(found)} for key, found in sorted(categories.items())},
-            "region": {key: {SCORE: _mean(found)} for key, found in sorted(regions.items())},
-        }
+def _first_stage(predictor: Predictor, samples: Samples, folder: Path) -> dict[str, Any]:
+    """Score full-size RGB, which the challenge's score does not apply to."""
+    if predictor.settings.weights == "fitted":
+        raise UserError("predict.weights 'fitted' is for models that predict cubes: set it to 'mean'.")
+    tally, model = Tally(PSNR), predictor.model
+    for index, (input, truth) in enumerate(samples.pairs("scoring")):
+        prediction = predictor(input.to(predictor.device), model)
+        tally.add(Image(samples.ids[index], samples.categories[index], scored_rgb(truth, prediction)))
+    _write(tally.table(), folder / IMAGES)
+    return tally.metrics() | {"run": _record(predictor, PSNR)}
 
 
-def scored(
-    truth: Tensor, prediction: Tensor, wavelengths: NDArray[np.float64]
-) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
-    """All values of a finished prediction, and those of each region that the truth has.
-
-    Args:
-        truth: (bands, H, W) reflectance.
-        prediction: (bands, H, W) reflectance.
-        wavelengths: (bands,) nm.
-    """
-    shown = truth.to(prediction.device)
-    masks = region.regions(truth.cpu().numpy(), wavelengths)
-    # Not as a mask of all pixels: sums in another order would differ in the last digits from validation's.
-    return (
-        score.ssc(shown, prediction, wavelengths=wavelengths),
-        score.ssc_regions(shown, prediction, masks, wavelengths=wavelengths),
-    )
-
-
-def _mean(values: Sequence[float]) -> float:
-    return float(np.mean(values))
+def _write(table: pd.DataFrame, path: Path) -> None:
+    table.to_csv(path, index=False, lineterminator="\n")
 
 
 class _LeaveOneOut:
@@ -213,10 +161,11 @@ def _models(predictor: Predictor, samples: Samples) -> Callable[[int], nn.Module
     return lambda index: model
 
 
-def _record(predictor: Predictor) -> dict[str, Any]:
+def _record(predictor: Predictor, leading: str) -> dict[str, Any]:
     """What the numbers were computed from."""
     settings, first = predictor.settings, predictor.records[0]
     return {
+        "leading": leading,
         "model": "+".join(record["name"] for record in predictor.records),
         "weights_blake2b": first["weights_blake2b"],
         "checkpoint": settings.checkpoint,
@@ -230,6 +179,16 @@ def _record(predictor: Predictor) -> dict[str, Any]:
     }
 
 
+def _same_division(predictor: Predictor, catalog: pd.DataFrame) -> bool | None:
+    """Whether the models were trained on the samples that are for training now; None where a record does not say."""
+    known = [record["data_hash"] for record in predictor.records]
+    if None in known:
+        return None
+    from hsmodels.record import data_hash
+
+    return set(known) == {data_hash(training_set(catalog), held_out_rows(catalog))}
+
+
 def _baselines(params: Params, catalog: pd.DataFrame, samples: Samples, predictor: Predictor) -> dict[str, Any]:
     """The scores of the closed-form models, fitted on the training samples."""
     training = Samples(training_rows(catalog), params.track)
@@ -239,14 +198,13 @@ def _baselines(params: Params, catalog: pd.DataFrame, samples: Samples, predicto
         if name not in zoo.names(params.track):
             continue
         model = zoo.for_track(name, params.track, {}, bands=len(predictor.wavelengths)).to(predictor.device)
-        fit: Any = zoo.inner(model).fit
-        fit(_batches(training, f"fitting {name}", predictor.device))
+        zoo.fit(model, _batches(training, f"fitting {name}", predictor.device))
         model.eval()
         values = []
         for input, truth in samples.pairs(f"scoring {name}"):
             prediction = reconstruct(model, input.to(predictor.device), settings)
             values.append(score.ssc(truth.to(prediction.device), prediction, wavelengths=predictor.wavelengths)[SCORE])
-        found[name] = {SCORE: _mean(values)}
+        found[name] = {SCORE: mean(values)}
     return found
 
 
@@ -264,7 +222,7 @@ def _spread(ids: Sequence[str], categories: Sequence[int]) -> list[str]:
     return [name for name in chain.from_iterable(turns) if name is not None]
 
 
-def _draw(folder: Path, image: _Image, truth: Tensor, prediction: Tensor, wavelengths: NDArray[np.float64]) -> None:
+def _draw(folder: Path, image: Image, truth: Tensor, prediction: Tensor, wavelengths: NDArray[np.float64]) -> None:
     figure = pictures.comparison(
         truth.numpy(), prediction.cpu().numpy(), wavelengths, title=f"{image.id}   SSC {image.values[SCORE]:.4f}"
     )

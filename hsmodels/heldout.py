@@ -6,12 +6,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import reduce
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 from torch import Tensor
 from tqdm import tqdm
 
-from hsdata import layout, paths
+from hsdata import catalog as catalogs
+from hsdata import layout, paths, smote
 from hsdata.dataset import CubeDataset
 from hsdata.errors import UserError
 from hsdata.index import read
@@ -26,14 +28,16 @@ class Samples:
     Args:
         rows: rows of a catalog.
         track: the track, which says what the input is.
+        target: what is predicted: the cube, or the full-size RGB.
 
     Attributes:
         ids: id of each sample.
         categories: category of each sample.
     """
 
-    def __init__(self, rows: pd.DataFrame, track: layout.Track):
-        self._dataset = CubeDataset(rows, track=track, zarr_root=paths.ZARR)
+    def __init__(self, rows: pd.DataFrame, track: layout.Track, target: str = layout.CUBES):
+        wanted: Literal["hsi_61", "rgb_full"] = "rgb_full" if target == layout.RGB_FULL else "hsi_61"
+        self._dataset = CubeDataset(rows, track=track, zarr_root=paths.ZARR, target=wanted)
         self.ids, self.categories = self._dataset.ids, self._dataset.categories
 
     def __len__(self) -> int:
@@ -50,7 +54,7 @@ class Samples:
         return value
 
     def pair(self, index: int) -> tuple[Tensor, Tensor]:
-        """The input (C, h, w) in [0, 1] and the true cube (bands, H, W)."""
+        """The input (C, h, w) in [0, 1] and the target (bands, H, W)."""
         item = self._dataset[index]
         return item["input"], item["target"]
 
@@ -72,6 +76,14 @@ def held_out_rows(catalog: pd.DataFrame, file: Path = paths.HELD_OUT) -> pd.Data
 def training_rows(catalog: pd.DataFrame, file: Path = paths.TRAINING) -> pd.DataFrame:
     """The catalog's rows of the samples that may be trained on; see `held_out_rows`."""
     return rows_of(catalog, read(file), file)
+
+
+def training_set(catalog: pd.DataFrame) -> pd.DataFrame:
+    """What training sees: `training_rows`, and the synthetic samples where there are any."""
+    rows = training_rows(catalog)
+    if (paths.SMOTE / smote.CATALOG_FILE).exists():
+        rows = catalogs.concatenated([rows, smote.load(paths.SMOTE)])
+    return rows
 
 
 def rows_of(catalog: pd.DataFrame, ids: Sequence[str], file: Path) -> pd.DataFrame:

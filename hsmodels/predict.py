@@ -130,6 +130,7 @@ def run(
     predictor = predictors.load(
         folders, overrides=overrides, weights=None if weights is None else read_weights(weights), device=device
     )
+    predictors.require_cubes(predictor)
     files, ignored = inputs_of(input, predictor.track, folders[0])
     _check_place(output, files)
     read = _reader(predictor.track)

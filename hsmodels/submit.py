@@ -66,6 +66,7 @@ def run(params: Params, *, model: Path = paths.MODEL, folder: Path = paths.SUBMI
             "folder and make the catalog again ('hsdata catalog')."
         )
     predictor = predictors.of_params(params, model)
+    predictors.require_cubes(predictor)
     samples = Samples(rows, params.track)
     if params.predict.weights == "fitted":
         predictor, _ = fitted(predictor, Samples(held_out_rows(catalog), params.track))

@@ -126,7 +126,7 @@ def read_weights(path: str | os.PathLike[str]) -> NDArray[np.float64]:
         UserError: the file is missing or holds no weights.
     """
     try:
-        frame = pd.read_csv(path, float_precision="round_trip")
+        frame = pd.read_csv(path)
         weights = frame.drop(columns=_WAVELENGTH).to_numpy(np.float64).T
     except (OSError, ValueError, KeyError) as error:
         raise UserError(

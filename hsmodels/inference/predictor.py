@@ -31,6 +31,7 @@ class Predictor:
         members: the models, in evaluation mode and on their device.
         records: what each member is: its folder, weights and training, for provenance.
         track: whose inputs the members take.
+        target: what they predict: cubes (`hsi_61`), or full-size RGB where they are a first stage.
         wavelengths: (bands,) nm, of the cubes that they give.
         settings: how inputs are taken and outputs finished.
         weights: (members, bands), or None for the mean.
@@ -38,7 +39,8 @@ class Predictor:
 
     members: Sequence[nn.Module]
     records: Sequence[Mapping[str, Any]]
-    track: int
+    track: layout.Track
+    target: str
     wavelengths: NDArray[np.float64]
     settings: Predict
     weights: NDArray[np.float64] | None = None
@@ -107,8 +109,8 @@ def load(
         device: where to compute; a GPU if there is one by default.
 
     Raises:
-        UserError: a folder holds no model, the models are of different tracks or bands or predict no cubes, the
-            weights are for other models, or a setting is not allowed.
+        UserError: a folder holds no model, the models are of different tracks, bands or targets, the weights are
+            for other models, or a setting is not allowed.
     """
     places = [Path(folder) for folder in folders]
     if settings is None:
@@ -124,14 +126,28 @@ def load(
         members.append(model.to(where))
         configs.append(config)
         records.append(_record(place, settings.checkpoint, config))
-        _check_same(places[0], configs[0], place, config)
+        _check_same(configs[0], config, (places[0], place))
     wavelengths = np.asarray(configs[0]["wavelengths"], dtype=np.float64)
     if weights is not None and weights.shape != (len(members), len(wavelengths)):
         raise UserError(
             f"The weights are for {weights.shape[0]} models of {weights.shape[1]} bands, but here are {len(members)} "
             f"of {len(wavelengths)}: give the models that they were fitted for, in that order."
         )
-    return Predictor(members, records, int(configs[0]["track"]), wavelengths, settings, weights)
+    return Predictor(members, records, configs[0]["track"], records[0]["target"], wavelengths, settings, weights)
+
+
+def require_cubes(predictor: Predictor) -> None:
+    """Refuse a first stage.
+
+    Raises:
+        UserError: the predictor makes something else than cubes.
+    """
+    if predictor.target != layout.CUBES:
+        first = predictor.records[0]
+        raise UserError(
+            f"The model '{first['name']}' in {first['folder']} predicts {predictor.target}, not cubes: it is a first "
+            "stage; train the model that builds on it."
+        )
 
 
 def of_params(params: Params, model: str | os.PathLike[str]) -> Predictor:
@@ -170,21 +186,23 @@ def _record(place: Path, which: checkpoint.Which, config: Mapping[str, Any]) -> 
         "config_blake2b": file_hash(place / checkpoint.CONFIG),
         "name": config["model"]["name"],
         "params": config["model"]["params"],
+        "target": zoo.target_of(config["model"]["name"]),
         "checkpoint": config["checkpoint"],
+        "data_hash": config.get("data", {}).get("hash"),
     }
 
 
-def _check_same(first: Path, expected: Mapping[str, Any], place: Path, config: Mapping[str, Any]) -> None:
-    """Refuse members that do not go together, and models that make something else than cubes."""
-    target = zoo.target_of(config["model"]["name"])
-    if target != layout.CUBES:
-        raise UserError(
-            f"The model '{config['model']['name']}' in {place} predicts {target}, not cubes: it is a first stage; "
-            "train the model that builds on it."
-        )
-    for key, what in (("track", "track"), ("wavelengths", "bands")):
-        if config[key] != expected[key]:
+def _check_same(first: Mapping[str, Any], second: Mapping[str, Any], places: tuple[Path, Path]) -> None:
+    """Refuse members that do not go together."""
+    targets = [zoo.target_of(config["model"]["name"]) for config in (first, second)]
+    same = {
+        "track": first["track"] == second["track"],
+        "bands": first["wavelengths"] == second["wavelengths"],
+        "target": targets[0] == targets[1],
+    }
+    for what, is_same in same.items():
+        if not is_same:
             raise UserError(
-                f"The models in {first} and {place} are not of the same {what}: an ensemble needs models of one "
-                "track and one band grid."
+                f"The models in {places[0]} and {places[1]} are not of the same {what}: an ensemble needs models of "
+                "one track, one band grid and one target."
             )
