@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch.utils.data import DataLoader, Sampler, default_collate
 
-from hsdata.errors import UserError
 from hsmodels.engine.task import Key, Samples
 
 _GRACE_SECONDS = 30
@@ -71,8 +70,20 @@ class Single(Sampler[list[Key]]):
         return len(self.indices)
 
 
+class Part(NamedTuple):
+    """The samples of a batch that are of one size.
+
+    Attributes:
+        places: their places in the batch, ascending.
+        batch: what `default_collate` makes of them.
+    """
+
+    places: list[int]
+    batch: Any
+
+
 def loader(samples: Samples, batches: Sampler[list[Key]], *, workers: int, pin: bool) -> DataLoader[Any]:
-    """A loader over this process's batches; workers persist from epoch to epoch."""
+    """A loader over this process's batches, each as a list of `Part`; workers persist from epoch to epoch."""
     return DataLoader(
         samples,  # type: ignore[arg-type]
         batch_sampler=batches,
@@ -85,14 +96,19 @@ def loader(samples: Samples, batches: Sampler[list[Key]], *, workers: int, pin: 
     )
 
 
-def _collated(samples: list[Any]) -> Any:
-    try:
-        return default_collate(samples)
-    except RuntimeError as error:
-        raise UserError(
-            f"These samples do not fit into one batch ({str(error).splitlines()[0]}): "
-            "cut them to one size with augment.crop, or set train.batch_size to the number of processes."
-        ) from error
+def _collated(samples: list[Any]) -> list[Part]:
+    by_size: dict[Any, list[int]] = {}
+    for place, sample in enumerate(samples):
+        by_size.setdefault(_size(sample), []).append(place)
+    return [Part(places, default_collate([samples[place] for place in places])) for places in by_size.values()]
+
+
+def _size(sample: Any) -> Any:
+    if isinstance(sample, Mapping):
+        return tuple((name, _size(value)) for name, value in sample.items())
+    if isinstance(sample, list | tuple):
+        return tuple(_size(value) for value in sample)
+    return tuple(getattr(sample, "shape", ()))
 
 
 def _patient_worker(worker: int) -> None:

@@ -42,5 +42,5 @@ def _batches(session: Session) -> Iterator[Batch]:
     batches = session.batches
     batches.size, batches.rank, batches.world = 1, 0, 1
     batches.begin(0, [(index, 0) for index in range(len(session.ids))])
-    for batch in session.meter.waiting(unwrapped_errors(session.loader)):
-        yield session.on_device(batch)
+    for (part,) in session.meter.waiting(unwrapped_errors(session.loader)):
+        yield session.on_device(part.batch)

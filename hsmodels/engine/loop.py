@@ -98,7 +98,9 @@ class Loop:
         stream = session.meter.waiting(unwrapped_errors(session.loader))
         while self.update < updates and not self.reason:
             started = time.perf_counter()
-            self.totals.rate = self.schedule.set(self.epoch + self.update / updates, updates)
+            epochs_done = self.epoch + self.update / updates
+            self.totals.rate = self.schedule.set(epochs_done, updates)
+            session.task.progress(epochs_done / self.settings.epochs)
             flags = [float(self.interruption.number > 0), float(self._late())]
             changed, (told, late) = self.stepper.update(stream, self.epoch, self.update, self.totals, flags)
             if changed and self.average is not None:

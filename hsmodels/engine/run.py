@@ -68,7 +68,7 @@ def train(
 
         try:
             model = session.model()
-            if getattr(model, "closed_form", False):
+            if task.is_closed_form(model):
                 logged = curves_from([])
                 result = closed_form.fit(session, model, logged)
             else:

@@ -20,8 +20,9 @@ from torch import nn
 
 from hsdata import sampling
 from hsdata.errors import UserError
+from hsmodels.engine import checkpointing
 from hsmodels.engine.averaging import Checkpoint
-from hsmodels.engine.batches import GlobalBatches, Single, loader
+from hsmodels.engine.batches import GlobalBatches, Part, Single, loader
 from hsmodels.engine.interruption import Interruption
 from hsmodels.engine.launch import check_world
 from hsmodels.engine.meter import Meter
@@ -111,11 +112,7 @@ class Session:
             seeded(self.seed)
             model = self.task.model()
         if self.settings.gradient_checkpointing:
-            if not hasattr(model, "gradient_checkpointing"):
-                raise UserError(
-                    f"train.gradient_checkpointing: {type(model).__name__} does not offer it; set it to false."
-                )
-            setattr(model, "gradient_checkpointing", True)  # noqa: B010
+            checkpointing.enable(model)
         if self.settings.channels_last:
             model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return model.to(self.device)
@@ -149,6 +146,7 @@ class Session:
         """
         started = time.perf_counter()
         model.eval()
+        self.task.progress(1.0)
         self.processes.share_buffers(model)
         rows: list[Row] = []
         pictures: list[tuple[str, NDArray[np.uint8]]] = []
@@ -162,7 +160,8 @@ class Session:
             index = turn * self.processes.world + self.processes.rank
             if index >= len(self.held_out):
                 continue
-            batch = self.on_device(next(stream))
+            (part,) = next(stream)
+            batch = self.on_device(part.batch)
             (measured,) = self.task.measures(model, batch, full=full)
             if index in shown:
                 made = self.task.pictures(model, batch)
@@ -185,7 +184,7 @@ class Session:
         return mine | {"peak_memory_mb": max(peaks)}
 
 
-def unwrapped_errors(batches: Iterable[Batch]) -> Iterator[Batch]:
+def unwrapped_errors(batches: Iterable[list[Part]]) -> Iterator[list[Part]]:
     """The batches; a user's mistake found in a loader's worker comes out as its own message."""
     try:
         yield from batches

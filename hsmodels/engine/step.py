@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from hsdata.errors import UserError
+from hsmodels.engine.batches import Part
 from hsmodels.engine.session import Session
-from hsmodels.engine.task import Batch, Key, seeded
+from hsmodels.engine.task import Key, seeded
 from hsmodels.engine.totals import Totals
 
 
@@ -50,7 +51,7 @@ class Stepper:
         return -(-self.session.batches.total // self.settings.accumulate)
 
     def update(
-        self, stream: Iterator[Batch], epoch: int, number: int, totals: Totals, flags: Sequence[float]
+        self, stream: Iterator[list[Part]], epoch: int, number: int, totals: Totals, flags: Sequence[float]
     ) -> tuple[bool, list[float]]:
         """Make one update.
 
@@ -76,17 +77,21 @@ class Stepper:
         tables: list[Tensor] = []
         names: list[str] = []
         for step in steps:
-            batch = session.on_device(next(stream))
             mine = batches.mine(step)
             seeded(session.seed, epoch, step, self.processes.rank)
-            # Gradients are exchanged once an update; the factor makes the mean over processes one over samples.
-            with nullcontext() if step == steps[-1] else session.accelerator.no_sync(self.model):
-                losses, parts = session.task.losses(self.model, batch)
-                session.accelerator.backward(losses[: len(mine)].sum() * (self.processes.world / samples))
-            names = sorted(parts)
-            table = torch.stack([losses.detach(), *(parts[name].detach() for name in names)])
-            tables.append(table[:, : len(mine)].double())
-            keys += mine
+            of_one_size = next(stream)
+            for part in of_one_size:
+                batch = session.on_device(part.batch)
+                own = [mine[place] for place in part.places if place < len(mine)]
+                # Gradients are exchanged once an update; the factor makes the mean over processes one over samples.
+                last = step == steps[-1] and part is of_one_size[-1]
+                with nullcontext() if last else session.accelerator.no_sync(self.model):
+                    losses, parts = session.task.losses(self.model, batch)
+                    session.accelerator.backward(losses[: len(own)].sum() * (self.processes.world / samples))
+                names = sorted(parts)
+                table = torch.stack([losses.detach(), *(parts[name].detach() for name in names)])
+                tables.append(table[:, : len(own)].double())
+                keys += own
         session.meter.samples += samples
         table = torch.cat(tables, dim=1)
         bad = (~torch.isfinite(table[0])).sum()[None].double()

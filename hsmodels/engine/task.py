@@ -62,6 +62,9 @@ class Task(ABC):
     def losses(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Mapping[str, Tensor]]:
         """The loss of each sample of a batch, (B,), and its parts by name, each (B,)."""
 
+    def progress(self, done: float) -> None:  # noqa: B027
+        """Hear which share of the training is done, 0 to 1, before each update; 1 before measuring."""
+
     def measures(self, model: nn.Module, batch: Batch, *, full: bool) -> list[dict[str, float]]:
         """Each sample's measures; `loss` is among them.
 
@@ -82,8 +85,12 @@ class Task(ABC):
         """Pictures of a held-out sample, (height, width, 3) each, by name."""
         return {}
 
+    def is_closed_form(self, model: nn.Module) -> bool:
+        """Whether the model is solved for by `fit`, not descended to."""
+        return bool(getattr(model, "closed_form", False))
+
     def fit(self, model: nn.Module, batches: Iterable[Batch]) -> None:
-        """Train a model whose `closed_form` is true, in one pass over the training samples."""
+        """Solve for a closed-form model, in one pass over the training samples, one by one and on its device."""
         raise NotImplementedError(f"{type(self).__name__} has no closed-form training")
 
 

@@ -1,8 +1,7 @@
-import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hsdata import UserError
 from hsmodels.engine.batches import GlobalBatches, Single, loader
 
 
@@ -34,17 +33,17 @@ def test_each_held_out_sample_is_measured_by_one_process(count, world):
     assert sorted(seen) == list(range(count))
 
 
-def test_frames_of_different_sizes_in_one_batch_are_told_with_the_remedy():
+def test_samples_of_different_sizes_in_one_batch_come_in_parts_of_one_size():
     class Ragged:
         def __len__(self):
-            return 2
+            return 4
 
         def __getitem__(self, key):
-            import torch
+            return {"input": torch.zeros(1, 2 + key[1] % 2), "index": key[1]}
 
-            return torch.zeros(key[1] + 1)
-
-    batches = GlobalBatches(2)
-    batches.begin(0, [(0, 0), (1, 0)])
-    with pytest.raises(UserError, match=r"augment\.crop"):
-        next(iter(loader(Ragged(), batches, workers=0, pin=False)))
+    batches = GlobalBatches(4)
+    batches.begin(0, [(index, 0) for index in (0, 1, 3, 2)])
+    (parts,) = loader(Ragged(), batches, workers=0, pin=False)
+    assert [part.places for part in parts] == [[0, 3], [1, 2]]
+    assert [part.batch["index"].tolist() for part in parts] == [[0, 2], [1, 3]]
+    assert [tuple(part.batch["input"].shape) for part in parts] == [(2, 1, 2), (2, 1, 3)]

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -44,7 +45,7 @@ def _orders(folder, world):
     logs = [
         [json.loads(line) for line in (folder / f"result.log.{rank}").read_text().splitlines()] for rank in range(world)
     ]
-    return [sorted(set(sum(step, []))) for step in zip(*logs, strict=True)]
+    return [sorted(set(chain(*step))) for step in zip(*logs, strict=True)]
 
 
 def test_one_and_two_processes_see_the_same_samples_and_measure_the_same(tmp_path):

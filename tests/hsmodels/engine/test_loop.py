@@ -2,9 +2,9 @@ import math
 
 import pytest
 import torch
-from toy_task import Points, Toy, same, settings, trained
 from torch import nn
 from torch.utils.data import DataLoader
+from toy_task import Points, Toy, same, settings, trained
 
 from hsdata import UserError
 from hsmodels.engine import Identity, Task, train
@@ -74,6 +74,31 @@ def test_the_updates_are_those_of_a_plain_loop(tmp_path):
             optimizer.step()
     for name, value in model.state_dict().items():
         assert torch.allclose(result.last.weights[name], value, atol=1e-5)
+
+
+def test_samples_of_different_sizes_weigh_the_same_in_an_update(tmp_path):
+    """Whether zeros are appended to some samples makes no difference, but for the last bits."""
+
+    class Padded(Points):
+        def __init__(self, every):
+            super().__init__(10, seed=1)
+            self.every = every
+
+        def __getitem__(self, key):
+            item = super().__getitem__(key)
+            return item | {"padding": torch.zeros(key[1] % self.every)}
+
+    class Task(Toy):
+        def __init__(self, every):
+            super().__init__()
+            self.every = every
+
+        def training(self):
+            return Padded(self.every)
+
+    plain, ragged = (trained(tmp_path / str(every), Task(every)) for every in (1, 3))
+    for name, value in plain.last.weights.items():
+        assert torch.allclose(ragged.last.weights[name], value, atol=1e-5)
 
 
 def test_the_first_weights_follow_from_the_seed_alone(tmp_path):
@@ -211,11 +236,6 @@ def test_deterministic_training_says_what_it_cannot_do(tmp_path):
     with pytest.raises(UserError, match=r"train\.deterministic: .*put_ does not have"):
         trained(tmp_path / "b", Undetermined(), deterministic=True)
     assert not torch.are_deterministic_algorithms_enabled()
-
-
-def test_a_model_without_gradient_checkpointing_says_so(tmp_path):
-    with pytest.raises(UserError, match="Sequential does not offer it"):
-        trained(tmp_path, gradient_checkpointing=True)
 
 
 def test_a_full_gpu_is_told_with_what_to_lower(tmp_path):

@@ -96,7 +96,7 @@ def test_a_full_disk_is_told_once_and_the_last_good_state_stays(opened, said, mo
     folder.save({"epoch": 0})
 
     def full(self, data):
-        with open(self, "wb") as stream:
+        with self.open("wb") as stream:
             stream.write(bytes(data)[:10])
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 

@@ -1,0 +1,138 @@
+"""The task of the challenge: from an RGB image or a mosaic to a cube."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from hsdata import BAND_GRID, layout
+from hsdata.dataset import CubeDataset
+from hsdata.params import Augment
+from hsmodels import losses, pictures, score, zoo
+from hsmodels.engine.task import Batch, Direction, Row, Task, means
+from hsmodels.inference import finish
+from hsmodels.params import Params
+
+SCORE = "SSC"
+LESS_IS_BETTER = ("loss", "l1", "sam", "ssc", "SAM_deg", "SID", "ERGAS", "DeltaE00")
+PSNR = "PSNR_dB"
+
+
+class Reconstruction(Task):
+    """Train a model of the zoo on the samples of a catalog.
+
+    The best epoch is the one with the highest mean SSC, among those that are scored in full
+    (`train.score_every`, and the last). Predictions are held within [`predict.floor`, 1] for the
+    score, as everywhere; the loss sees them as they are. A model that predicts full-size RGB, a first
+    stage, is watched by its loss.
+
+    Args:
+        params: model, track, loss, augmentation, floor.
+        training: rows of a catalog to learn from.
+        held_out: rows of a catalog to measure on, whole frames, without augmentation.
+
+    Raises:
+        UserError: the model is unknown or cannot take the track's input, or a sample cannot be used.
+    """
+
+    directions: ClassVar[Mapping[str, Direction]] = {
+        **dict.fromkeys(score.NAMES, "max"),
+        **dict.fromkeys(LESS_IS_BETTER, "min"),
+    }
+
+    def __init__(self, params: Params, training: pd.DataFrame, held_out: pd.DataFrame) -> None:
+        self.params = params
+        self.wavelengths = BAND_GRID
+        self.target = zoo.target_of(params.model)
+        self.watch = SCORE if self.target == layout.CUBES else "loss"
+        self.loss = losses.ReconstructionLoss(**params.loss.model_dump(), wavelengths=self.wavelengths)
+        closed = self.is_closed_form(self.model())
+        self._training = self._samples(training, None if closed else params.augment)
+        self._held_out = self._samples(held_out, None)
+
+    def model(self) -> nn.Module:
+        """The model of `params.yaml`, from the track's batch to (B, bands, H, W)."""
+        params = self.params
+        given = params.models.get(params.model, {})
+        return zoo.for_track(params.model, params.track, given, bands=len(self.wavelengths))
+
+    def training(self) -> CubeDataset:
+        """Augmented crops, or what `augment` says."""
+        return self._training
+
+    def held_out(self) -> CubeDataset:
+        """Whole frames."""
+        return self._held_out
+
+    def losses(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Mapping[str, Tensor]]:
+        """The loss of each sample, (B,), and its parts."""
+        values, parts = self.loss(model(batch["input"]), batch["target"])
+        return values, parts
+
+    def progress(self, done: float) -> None:
+        """Tell the loss how far the training is."""
+        self.loss.set_progress(done)
+
+    def measures(self, model: nn.Module, batch: Batch, *, full: bool) -> list[dict[str, float]]:
+        """The loss and its parts of each sample; if `full`, the whole score, or PSNR for an RGB target."""
+        truth = batch["target"]
+        prediction = model(batch["input"]).float()
+        loss, parts = self.loss(prediction, truth)
+        columns = {"loss": loss, **parts}
+        if full:
+            columns |= self._scored(truth, finish(prediction, self.params.predict.floor))
+        return [{name: float(values[i]) for name, values in columns.items()} for i in range(len(truth))]
+
+    def summary(self, rows: Sequence[Row]) -> dict[str, float]:
+        """Means over the samples, and by category of the loss and the score."""
+        by_category: dict[int, list[Row]] = defaultdict(list)
+        for row in rows:
+            by_category[row["category"]].append(row)
+        found = means(rows)
+        for category in sorted(by_category):
+            values = means(by_category[category])
+            found |= {f"by_category/{category}/{name}": values[name] for name in ("loss", self.watch) if name in values}
+        return found
+
+    def pictures(self, model: nn.Module, batch: Batch) -> dict[str, NDArray[np.uint8]]:
+        """Truth, prediction, error and spectra of a held-out sample, in one picture."""
+        if self.target != layout.CUBES:
+            return {}
+        prediction = finish(model(batch["input"]).float(), self.params.predict.floor)
+        truth = batch["target"][0].cpu().numpy()
+        figure = pictures.comparison(truth, prediction[0].cpu().numpy(), self.wavelengths)
+        canvas: Any = figure.canvas
+        canvas.draw()
+        return {"comparison": np.asarray(canvas.buffer_rgba())[..., :3].copy()}
+
+    def is_closed_form(self, model: nn.Module) -> bool:
+        """Whether the network is solved for."""
+        return zoo.is_closed_form(model)
+
+    def fit(self, model: nn.Module, batches: Iterable[Batch]) -> None:
+        """Solve for a closed-form network from (input, target) pairs."""
+        zoo.fit(model, ((batch["input"], batch["target"]) for batch in batches))
+
+    def _scored(self, truth: Tensor, prediction: Tensor) -> dict[str, Tensor]:
+        if self.target == layout.CUBES:
+            return score.ssc_batch(truth, prediction, wavelengths=self.wavelengths)
+        error = (truth - prediction).double().square().mean(dim=(1, 2, 3))
+        return {PSNR: -10.0 * torch.log10(error.clamp_min(1e-12))}
+
+    def _samples(self, rows: pd.DataFrame, augment: Augment | None) -> CubeDataset:
+        params = self.params
+        return CubeDataset(
+            rows,
+            track=params.track,
+            augment=augment,
+            seed=params.seed,
+            cache="none" if params.data.cache == "none" else "memory",
+            target="rgb_full" if self.target == layout.RGB_FULL else "hsi_61",
+        )

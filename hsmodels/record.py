@@ -1,0 +1,133 @@
+"""What a training's numbers follow from, and the record of it."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.metadata
+import platform
+import subprocess
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+import hsdata
+import hsmodels
+from hsdata.files import file_hash
+from hsmodels.engine import Identity
+from hsmodels.params import Params
+
+# Parameters of `train` that say how it runs, not what comes out.
+MACHINE = ("launch", "loader_workers", "state_minutes", "track", "max_minutes")
+# Modules from which everything that trains is imported; the models are found by their folder.
+ENTRIES = ("hsmodels.reconstruction", "hsmodels.engine.run")
+MODELS = "hsmodels.zoo"
+CONTENT = ["id", "split", "category", "synthetic", "cube_hash", "input_hash"]
+PACKAGES = ("torch", "accelerate", "numpy", "zarr", "safetensors", "dvc", "dvclive")
+
+
+def identity(params: Params, training: pd.DataFrame, held_out: pd.DataFrame) -> Identity:
+    """What finds the saved state of a training again.
+
+    Args:
+        params: the parameters; those that only the machine cares about are left out.
+        training: catalog rows of the samples to learn from.
+        held_out: catalog rows of those to measure on.
+    """
+    given = params.models.get(params.model, {})
+    configuration = {
+        "track": params.track,
+        "seed": params.seed,
+        "model": params.model,
+        "models": {params.model: given},
+        "files": {name: file_hash(file) for name, file in _files(given)},
+        "loss": params.loss.model_dump(mode="json"),
+        "augment": params.augment.model_dump(mode="json"),
+        "train": params.train.model_dump(mode="json", exclude=set(MACHINE)),
+        "convert": params.convert.model_dump(mode="json"),
+        "predict": {"floor": params.predict.floor},
+    }
+    return Identity(configuration, code_hash(), data_hash(training, held_out))
+
+
+def code_hash() -> str:
+    """Hash of the sources that training runs through, and of the libraries that decide the last bits."""
+    digest = hashlib.blake2b(f"{torch.__version__} {np.__version__}".encode(), digest_size=16)
+    for name, file in sorted(_sources().items()):
+        digest.update(name.encode() + b"\0" + file.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def data_hash(training: pd.DataFrame, held_out: pd.DataFrame) -> str:
+    """Hash of the samples' content, and of which are held out."""
+    tables = [rows[CONTENT].to_csv(index=False, lineterminator="\n") for rows in (training, held_out)]
+    return hashlib.blake2b("held out\n".join(tables).encode(), digest_size=16).hexdigest()
+
+
+def surroundings() -> dict[str, Any]:
+    """Versions of the project and of the packages."""
+    revision = _git("rev-parse", "HEAD")
+    return {
+        "git_revision": revision,
+        "git_dirty": bool(_git("status", "--porcelain", "--untracked-files=no")) if revision else None,
+        "python": platform.python_version(),
+        "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
+    }
+
+
+def _sources() -> dict[str, Path]:
+    """The modules of both packages that training imports, and their files."""
+    zoo = Path(_file(MODELS) or "").parent
+    waiting = [*ENTRIES, MODELS, *(f"{MODELS}.{file.stem}" for file in zoo.glob("*.py"))]
+    found: dict[str, Path] = {}
+    while waiting:
+        name = waiting.pop()
+        file = _file(name)
+        if file is None or name in found:
+            continue
+        found[name] = file
+        waiting += [name.rpartition(".")[0], *_imports(ast.parse(file.read_text(encoding="utf-8")))]
+    return found
+
+
+def _imports(tree: ast.AST) -> Iterator[str]:
+    """Names that may be modules, of every import in a source."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def _file(name: str) -> Path | None:
+    """The source of a module of these packages; None for other names."""
+    for package in (hsdata, hsmodels):
+        if name.partition(".")[0] == package.__name__:
+            place = Path(str(package.__file__)).parent.joinpath(*name.split(".")[1:])
+            return next((file for file in (place.with_suffix(".py"), place / "__init__.py") if file.is_file()), None)
+    return None
+
+
+def _files(given: Mapping[str, Any]) -> Iterable[tuple[str, Path]]:
+    """Files that parameters of a model name, such as weights to start from."""
+    for name, value in sorted(given.items()):
+        place = Path(value) if isinstance(value, str) else None
+        if place is not None and place.is_file():
+            yield name, place
+        elif place is not None and place.is_dir():
+            files = sorted(file for file in place.rglob("*") if file.is_file())
+            yield from ((f"{name}/{file.relative_to(place).as_posix()}", file) for file in files)
+
+
+def _git(*arguments: str) -> str | None:
+    """What git says about the project; None outside of a repository."""
+    try:
+        done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=True, timeout=30)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()

@@ -1,0 +1,165 @@
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+
+import hsmodels
+from hsdata import UserError, paths
+from hsdata import catalog as catalogs
+from hsdata.files import write_text
+from hsmodels import record as records
+from hsmodels import score, testing, train, zoo
+from hsmodels.heldout import held_out_rows, training_rows
+from hsmodels.inference import finish
+from hsmodels.params import Params
+from hsmodels.reconstruction import Reconstruction
+
+
+@pytest.fixture(params=[2], ids=["track 2"])
+def project(request, tmp_path, monkeypatch):
+    """A tiny project in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    testing.project(request.param)
+    return request.param
+
+
+def _params(track=2, model="example", given=None, trackers=(), **changes):
+    training = {"epochs": 2, "batch_size": 2, "lr": 0.01, "score_every": 2, "track": list(trackers)} | changes
+    raw = {
+        "track": track,
+        "model": model,
+        "models": {model: {"width": 4} if given is None else given},
+        "train": training,
+        "augment": {"crop": None, "flip": True},
+    }
+    return Params.model_validate(raw)
+
+
+def _weights():
+    return {name: (paths.MODEL / name).read_bytes() for name in ("model.safetensors", "last.safetensors")}
+
+
+@pytest.mark.parametrize("project", [1, 2], indirect=True, ids=["track 1", "track 2"])
+def test_a_model_is_trained_scored_and_can_be_loaded(project):
+    done = train.run(_params(project))
+    model, config = hsmodels.load(which="last")
+    assert config["track"] == project
+    assert config["wavelengths"] == [400 + 10 * band for band in range(61)]
+    assert config["checkpoint"]["epoch"] == 1
+    assert config["data"]["training"] == 3
+    assert config["data"]["held_out"] == 3
+    assert config["packages"]["torch"] == torch.__version__
+    assert "example: val/SSC" in str(done)
+    task = Reconstruction(_params(project), *train._materials(_params(project)))
+    values = []
+    for index in range(3):
+        item = task.held_out()[0, index, 0]
+        with torch.no_grad():
+            prediction = finish(model(item["input"][None]), 0.001)
+        values.append(score.ssc(item["target"][None], prediction)["SSC"])
+    assert config["checkpoint"]["measures"]["val/SSC"] == pytest.approx(np.mean(values), abs=1e-6)
+    speed = json.loads(paths.THROUGHPUT.read_text())
+    assert speed["samples"] == 6
+    assert (paths.CURVES / "plots" / "metrics" / "val" / "by_category" / "1" / "SSC.tsv").exists()
+
+
+def test_the_weights_have_the_keys_of_the_published_models(project):
+    train.run(_params(given={"width": 3}))
+    keys = safetensors.torch.load_file(paths.MODEL / "model.safetensors").keys()
+    assert keys == zoo.build("example", width=3).state_dict().keys()
+
+
+def test_two_trainings_are_equal_to_the_bit(project):
+    train.run(_params())
+    first, curves = _weights(), {file: file.read_bytes() for file in paths.CURVES.rglob("*.tsv")}
+    train.run(_params(loader_workers=1))
+    assert _weights() == first
+    assert {file: file.read_bytes() for file in paths.CURVES.rglob("*.tsv")} == curves
+
+
+def test_a_closed_form_model_is_fitted_and_written_like_any_other(project):
+    done = train.run(_params(model="ridge", given={}))
+    assert done.config["ended_by"] == "closed form"
+    model, config = hsmodels.load()
+    assert config["model"]["name"] == "ridge"
+    assert torch.isfinite(model(torch.rand(1, 3, 8, 8))).all()
+
+
+def test_a_leak_stops_the_training_and_is_named(project):
+    training = paths.TRAINING.read_text()
+    frame = catalogs.load(paths.CATALOG)
+    held, trained = paths.HELD_OUT.read_text().split()[0], training.split()[0]
+    frame.loc[frame["id"] == trained, "cube_hash"] = frame.loc[frame["id"] == held, "cube_hash"].item()
+    catalogs.save(frame, paths.CATALOG)
+    with pytest.raises(UserError, match=rf"would see held-out samples:\n  {held} is held out, but .*{trained}"):
+        train.run(_params())
+    assert not paths.MODEL.exists()
+
+
+def test_what_is_missing_or_wrong_is_told_before_anything_is_made(project):
+    with pytest.raises(UserError, match="There is no model 'exampel'"):
+        train.run(_params(model="exampel"))
+    with pytest.raises(UserError, match="cannot take the input of track 2"):
+        train.run(_params(model="raw2hsi", given={}))
+    with pytest.raises(UserError, match=r"train\.watch"):
+        train.run(_params(watch="PSNR"))
+    write_text(paths.HELD_OUT, "nobody\n")
+    with pytest.raises(UserError, match="nobody"):
+        train.run(_params())
+    paths.CATALOG.unlink()
+    with pytest.raises(UserError, match="There is no catalog"):
+        train.run(_params())
+    assert not paths.OUTPUTS.exists() or not paths.MODEL.exists()
+
+
+def test_what_a_training_is_made_of_decides_whose_state_it_takes(project, tmp_path):
+    frame = catalogs.load(paths.CATALOG)
+    rows = training_rows(frame), held_out_rows(frame)
+
+    def key(params, rows=rows):
+        return records.identity(params, *rows).key
+
+    plain = key(_params())
+    assert key(_params(loader_workers=2, state_minutes=1, launch={"processes": 2}, trackers=["tensorboard"])) == plain
+    assert key(_params().model_copy(update={"workers": 3})) == plain
+    assert key(_params(lr=0.02)) != plain
+    assert key(_params(given={"width": 5})) != plain
+    assert key(_params(), (rows[0].iloc[1:], rows[1])) != plain
+    assert key(_params(), (rows[0].assign(cube_hash="other"), rows[1])) != plain
+    (tmp_path / "weights.pt").write_bytes(b"a")
+    start = _params(given={"weights": str(tmp_path / "weights.pt")})
+    before = key(start)
+    (tmp_path / "weights.pt").write_bytes(b"b")
+    assert key(start) != before
+
+
+def test_the_sources_that_training_runs_through_are_found():
+    found = records._sources()
+    assert {"hsmodels.engine.loop", "hsmodels.zoo.raw2hsi", "hsmodels.losses", "hsdata.augment"} <= found.keys()
+    assert not {"hsmodels.evaluate", "hsmodels.cli", "hsdata.convert"} & found.keys()
+
+
+def test_pictures_of_held_out_samples_stand_beside_the_curves(project):
+    train.run(_params(pictures=1, epochs=1))
+    assert len(list(paths.CURVES.rglob("comparison.png"))) == 1
+
+
+def test_two_processes_are_started_and_score_as_one_does(project):
+    alone = train.run(_params()).config["checkpoints"]["last"]["measures"]
+    code = "import sys; from hsmodels import train; from hsmodels.params import Params\n"
+    code += "print(train.run(Params.model_validate_json(sys.argv[1])))"
+    params = _params(launch={"processes": 2}).model_dump_json()
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", code, params]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "example: val/SSC" in done.stdout
+    both = hsmodels.load(which="last")[1]["checkpoint"]["measures"]
+    assert json.loads(paths.THROUGHPUT.read_text())["processes"] == 2
+    for name, value in alone.items():
+        assert both[name] == pytest.approx(value, abs=1e-6), name
