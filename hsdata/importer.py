@@ -19,7 +19,7 @@ from hsdata.camera import STANDARD_OBSERVER, Camera
 from hsdata.cube import BAND_GRID, Cube
 from hsdata.errors import UserError
 from hsdata.files import file_hash
-from hsdata.formats import READERS, capture, hdf5, image, mosaic, wavelengths
+from hsdata.formats import READERS, capture, hdf5, image, is_url, mosaic, wavelengths
 from hsdata.formats.capture import Capture
 from hsdata.provenance import ImportedSample
 from hsdata.reflectance import Reflectance, Scaling, Window, converted, scaling, used_bands
@@ -79,6 +79,8 @@ class Options:
             raise UserError(f"The tracks are {' and '.join(map(str, layout.SCALE))}, not {self.tracks}.")
         if self.category < 1:
             raise UserError(f"Categories are numbered from 1, not {self.category}.")
+        if self.resample not in ("linear", "gaussian"):
+            raise UserError(f"Bands are resampled by 'linear' or 'gaussian', not '{self.resample}'.")
         if self.fwhm <= 0:
             raise UserError(f"The full width at half maximum must be above 0 nm, not {self.fwhm:g}.")
         if self.tile is not None and (self.tile < 8 or self.tile % 2):
@@ -182,8 +184,9 @@ def import_cubes(
 def _expanded(sources: Sequence[str | os.PathLike[str]]) -> list[str]:
     """Files and stores, folders replaced by those that they hold."""
     found: list[str] = []
-    for source in map(Path, sources):
-        if source.is_dir() and source.suffix.lower() not in READERS:
+    for name in map(str, sources):
+        source = Path(name)
+        if not is_url(name) and source.is_dir() and source.suffix.lower() not in READERS:
             inside = [
                 path
                 for path in sorted(source.iterdir())
@@ -193,7 +196,7 @@ def _expanded(sources: Sequence[str | os.PathLike[str]]) -> list[str]:
                 raise UserError(f"{source} holds no capture; known are {', '.join(sorted(READERS))}.")
             found += map(str, inside)
         else:
-            found.append(str(source))
+            found.append(name)
     if not found:
         raise UserError("Name at least one capture to import.")
     return found
@@ -263,6 +266,7 @@ def _content(source: str, options: Options) -> str:
     named = [options.white, options.dark, options.wavelengths, options.camera]
     named += [options.mask] if options.mask and Path(options.mask).is_file() else []
     digest = hashlib.blake2b(digest_size=16)
+    digest.update(source.encode() if is_url(source) else b"")
     for path in [source, *filter(None, named)]:
         for file in capture.files(path):
             digest.update(file_hash(file).encode())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from hsdata import console
-from hsdata.cli import stages, tools
+from hsdata.cli import captures, stages, tools
 
 app = typer.Typer(
     help="Hyperspectral data: from raw cubes to an index of what may be trained on.",
@@ -15,6 +15,7 @@ app = typer.Typer(
 )
 app.add_typer(stages.app)
 app.add_typer(tools.app)
+app.add_typer(captures.app)
 
 
 def main() -> None:

@@ -123,7 +123,7 @@ def load(
     """Open any image that a reader of this package knows, as stored.
 
     Args:
-        path: the file, or the folder of a Zarr store.
+        path: the file, the folder of a Zarr store, or a URL of one that `open_cube` reads.
         variable: name of the image, for files with several arrays.
         wavelengths: (bands,) in nm, in place of the file's.
         axes: order of the image's axes, one of `AXES`, where the file does not say.
@@ -133,8 +133,11 @@ def load(
         UserError: the file is missing or damaged, something in it is ambiguous, or an option does not
             apply to files of its kind.
     """
-    from hsdata.formats import READERS
+    from hsdata.formats import READERS, is_url, open_cube
 
+    if is_url(path):
+        cube = open_cube(path)
+        return Capture(cube.values, cube.wavelengths, str(path), mask=cube.mask)
     file = Path(path)
     kind = READERS.get(file.suffix.lower())
     if kind is None:
@@ -149,17 +152,19 @@ def load(
     if kind == "hdf5":
         return _load_hdf5(str(path), options)
     if kind == "zarr":
-        store = importlib.import_module("hsdata.formats.zarr").ZarrCube(path)
-        return Capture(store.read(), store.wavelengths, str(path))
+        cube = open_cube(path)
+        return Capture(cube.values, cube.wavelengths, str(path), mask=cube.mask)
     capture: Capture = importlib.import_module(f"hsdata.formats.{kind}").load(path, **options)
     return capture
 
 
 def files(path: str | os.PathLike[str]) -> list[Path]:
     """All the files that a capture consists of: an ENVI header with its data, what a store holds, or the file."""
-    from hsdata.formats import READERS
+    from hsdata.formats import READERS, is_url
 
     place = Path(path)
+    if is_url(path):
+        return []
     if place.is_dir():
         return sorted(file for file in place.rglob("*") if file.is_file())
     if READERS.get(place.suffix.lower()) == "envi":

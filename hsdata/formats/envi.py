@@ -100,6 +100,8 @@ def write(
     header_path = Path(path)
     if header_path.suffix.lower() != ".hdr":
         raise UserError(f"{header_path}: the header of an ENVI image ends in .hdr.")
+    if interleave not in _ORDER:
+        raise UserError(f"interleave '{interleave}' is not one of {', '.join(_ORDER)}.")
     data_path = header_path.with_suffix(".img")
     values = cube.values
     if cube.mask is not None:

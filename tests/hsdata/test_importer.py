@@ -1,6 +1,7 @@
 import csv
 from pathlib import Path
 
+import fsspec
 import h5py
 import numpy as np
 import pytest
@@ -208,7 +209,16 @@ def test_references_are_files_too(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"split": "training"}, {"tracks": (3,)}, {"tracks": ()}, {"category": 0}, {"fwhm": 0.0}, {"tile": 9}, {"tile": 4}],
+    [
+        {"split": "training"},
+        {"tracks": (3,)},
+        {"tracks": ()},
+        {"category": 0},
+        {"fwhm": 0.0},
+        {"resample": "cubic"},
+        {"tile": 9},
+        {"tile": 4},
+    ],
 )
 def test_impossible_options_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(UserError):
@@ -288,3 +298,12 @@ def test_an_airborne_capture_agrees_with_its_own_bands(shared: Path, tmp_path: P
     nearest = [int(np.abs(centres - wavelength).argmin()) for wavelength in BAND_GRID]
     expected = np.moveaxis(raw["hsi_img"], 2, 0)[nearest] / 10000.0
     assert np.abs(found - expected).mean() < 0.01
+
+
+def test_a_cube_at_a_url_is_imported(tmp_path: Path) -> None:
+    hdf5.write(tmp_path / "a.h5", Cube(scene(0), CENTRES))
+    with fsspec.open("memory://import/a.h5", "wb") as stream:
+        stream.write((tmp_path / "a.h5").read_bytes())
+    done = import_cubes(["memory://import/a.h5"], tmp_path / "data")
+    assert done.samples[0].source == "memory://import/a.h5"
+    assert not import_cubes(["memory://import/a.h5"], tmp_path / "data").samples
