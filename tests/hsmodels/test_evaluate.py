@@ -8,12 +8,12 @@ import pandas as pd
 import pytest
 import torch
 
-from hsdata import catalog, paths
+from hsdata import catalog, paths, render
 from hsdata.cube import BAND_GRID
 from hsdata.errors import UserError
 from hsdata.formats import hdf5, image
 from hsdata.region import NAMES, regions
-from hsmodels import checkpoint, evaluate, heldout, score, tally
+from hsmodels import checkpoint, evaluate, heldout, score, tally, zoo
 from hsmodels.inference import ensemble, predictor, reconstruct
 from hsmodels.params import Evaluate, Params, Predict
 from hsmodels.record import data_hash
@@ -203,3 +203,17 @@ def test_a_failure_leaves_the_last_evaluation(monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(UserError):
         evaluate.run(params())
     assert {path: path.read_bytes() for path in paths.OUTPUTS.rglob("*") if path.is_file()} == before
+
+
+def test_a_first_stage_is_scored_by_psnr_of_its_rgb(monkeypatch: pytest.MonkeyPatch) -> None:
+    project(2)
+    render.run(catalog.load(paths.CATALOG), paths.RGB_FULL, workers=1)
+    model = model_folder(track=2, params={"out_channels": 3})
+    monkeypatch.setattr(zoo, "target_of", lambda name: "rgb_full")
+    summary = evaluate.run(params(pictures=2, baselines=True))
+    found = metrics()
+    given, _ = pair(HELD_OUT[0])
+    truth = image.read(paths.RGB_FULL / "test-public" / f"{HELD_OUT[0]}.png")
+    error = (reconstruct(model, given, Predict()).numpy() - truth).astype(np.float64)
+    assert found["category"]["1"]["PSNR_dB"] == pytest.approx(-10 * np.log10((error**2).mean()), rel=1e-6)
+    assert "SSC" not in found and str(summary).startswith("PSNR_dB")
