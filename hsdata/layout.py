@@ -41,7 +41,8 @@ def category_of(sample_id: str) -> int:
 def split_folder(root: str | os.PathLike[str], track: int, split: str) -> Path:
     """The folder of a split, under its own name or the archive's alias of it."""
     base = Path(root) / f"track{track}"
-    for name in (split, *SPLIT_ALIASES.get(split, ())):
+    names: tuple[str, ...] = (split, *SPLIT_ALIASES.get(split, ()))
+    for name in names:
         if (base / name).is_dir():
             return base / name
     return base / split

@@ -58,7 +58,8 @@ def catalog(params: ParamsFile = Path("params.yaml"), workers: Workers = None, s
     from hsdata.params import load_data_params
 
     loaded = load_data_params(params)
-    verify.require_recorded(loaded.data.root)
+    for note in verify.require_recorded(loaded.data.root).notes:
+        typer.echo(f"note: {note}")
     frame = stage.make(
         loaded.data.root,
         loaded.track,
@@ -159,7 +160,13 @@ def index_check(
 
 
 @smote_app.command("plan")
-def smote_plan(params: ParamsFile = Path("params.yaml")) -> None:
+def smote_plan(
+    params: ParamsFile = Path("params.yaml"),
+    as_published: Annotated[
+        bool, typer.Option("--as-published", help="Fill each split on its own, whatever is held out.")
+    ] = False,
+    to: Annotated[Path, typer.Option(help="The folder of the labels and the plan.")] = paths.SMOTE_PLANNING,
+) -> None:
     """Plan which training samples are mixed; nothing held out takes part."""
     from hsdata import catalog as catalogs
     from hsdata import index as indexes
@@ -167,11 +174,11 @@ def smote_plan(params: ParamsFile = Path("params.yaml")) -> None:
     from hsdata.params import load_data_params
 
     loaded = load_data_params(params).smote
-    planned = stage.planned(
-        catalogs.load(paths.CATALOG), indexes.read(paths.TRAINING), seed=loaded.seed, balance=loaded.balance
-    )
-    planned.write(paths.SMOTE_PLANNING)
-    typer.echo(f"{planned}\nin {paths.SMOTE_PLANNING}")
+    training = None if as_published else indexes.read(paths.TRAINING)
+    balance = "max" if as_published and loaded.balance == "none" else loaded.balance
+    planned = stage.planned(catalogs.load(paths.CATALOG), training, seed=loaded.seed, balance=balance)
+    planned.write(to)
+    typer.echo(f"{planned}\nin {to}")
 
 
 @smote_app.command("generate")
