@@ -67,7 +67,7 @@ class Grid:
 
 
 class ShardWriter:
-    """Append a cube's chunks, a row of chunks at a time, then the index."""
+    """Append a cube's chunks, then the index."""
 
     def __init__(self, stream: BinaryIO, grid: Grid, *, compressor: str, level: int, shuffle: int) -> None:
         self._stream = stream
@@ -76,21 +76,21 @@ class ShardWriter:
         self._index: list[tuple[int, int]] = []
         self._position = 0
 
-    def append(self, strip: NDArray[Any]) -> None:
-        """Write the next row of chunks: (bands, up to chunk rows, width) of the stored type."""
-        bands, rows, columns = self._grid.chunk
-        tile = np.zeros((bands, rows, columns), dtype=self._grid.dtype)
-        for left in range(0, self._grid.shape[2], columns):
-            part = strip[:, :, left : left + columns]
-            if part.shape != tile.shape:
-                tile[...] = 0
+    def append(self, part: NDArray[Any]) -> None:
+        """Write the next chunk, in rows from the top.
+
+        `part` is contiguous (bands, rows, columns) of the stored type, smaller than a chunk at the edges.
+        """
+        tile = part
+        if part.shape != self._grid.chunk:
+            tile = np.zeros(self._grid.chunk, dtype=self._grid.dtype)
             tile[:, : part.shape[1], : part.shape[2]] = part
-            encoded = blosc.compress(tile, *self._settings, 0, self._grid.dtype.itemsize)
-            if self._grid.checksums:
-                encoded = encoded + _crc32c(encoded)
-            self._stream.write(encoded)
-            self._index.append((self._position, len(encoded)))
-            self._position += len(encoded)
+        encoded = blosc.compress(tile, *self._settings, 0, self._grid.dtype.itemsize)
+        if self._grid.checksums:
+            encoded = encoded + _crc32c(encoded)
+        self._stream.write(encoded)
+        self._index.append((self._position, len(encoded)))
+        self._position += len(encoded)
 
     def finish(self) -> None:
         """Write the index."""

@@ -6,7 +6,6 @@ Values are (bands, height, width); the attributes hold `wavelengths` in nm, `sou
 
 from __future__ import annotations
 
-import itertools
 import multiprocessing
 import os
 from collections.abc import Iterable, Iterator
@@ -125,10 +124,11 @@ def write_strips(
         shard = scratch / array.metadata.encode_chunk_key((0, 0, 0))
         with shard.open("wb") as stream:
             writer = ShardWriter(stream, grid, compressor=_COMPRESSOR, level=_LEVEL, shuffle=_SHUFFLE_NUMBER)
-            for strip in _cut(strips, grid.chunk[1]):
-                stored = _encoded(strip, dtype, scale, offset)
+            # Chunk by chunk: what is computed on the way stays in the processor's cache.
+            for part in _cut(strips, grid.chunk[1], grid.chunk[2]):
+                stored = _encoded(part, dtype, scale, offset)
                 if dtype != "float32":
-                    worst = max(worst, _worst(strip, stored, scale, offset, path))
+                    worst = max(worst, _worst(part, stored, scale, offset, path))
                 writer.append(stored)
             writer.finish()
     return worst
@@ -298,11 +298,12 @@ def _create(folder: Path, grid: Grid, attributes: dict[str, Any]) -> zarr.Array[
     )
 
 
-def _cut(strips: Iterable[NDArray[np.float32]], rows: int) -> Iterator[NDArray[np.float32]]:
-    """Strips of exactly `rows` rows, but for the last."""
-    return itertools.chain.from_iterable(
-        (strip[:, top : top + rows] for top in range(0, strip.shape[1], rows)) for strip in strips
-    )
+def _cut(strips: Iterable[NDArray[np.float32]], rows: int, columns: int) -> Iterator[NDArray[np.float32]]:
+    """The parts of each strip that become chunks, in rows from the top."""
+    for strip in strips:
+        for top in range(0, strip.shape[1], rows):
+            for left in range(0, strip.shape[2], columns):
+                yield np.ascontiguousarray(strip[:, top : top + rows, left : left + columns])
 
 
 def _scaling(limits: tuple[float, float] | None, path: str | os.PathLike[str]) -> tuple[float, float]:
@@ -313,22 +314,22 @@ def _scaling(limits: tuple[float, float] | None, path: str | os.PathLike[str]) -
     return (high - low) / 65535.0 or 1.0, low
 
 
-def _encoded(strip: NDArray[np.float32], dtype: Dtype, scale: float, offset: float) -> NDArray[Any]:
+def _encoded(part: NDArray[np.float32], dtype: Dtype, scale: float, offset: float) -> NDArray[Any]:
     if dtype == "uint16":
-        steps: NDArray[np.float32] = np.rint((strip - np.float32(offset)) / np.float32(scale))
+        steps: NDArray[np.float32] = np.rint((part - np.float32(offset)) / np.float32(scale))
         return np.clip(steps, 0, 65535).astype(np.uint16)
     with np.errstate(over="ignore"):
-        return strip.astype(dtype, copy=False)
+        return part.astype(dtype, copy=False)
 
 
 def _worst(
-    strip: NDArray[np.float32], stored: NDArray[Any], scale: float, offset: float, path: str | os.PathLike[str]
+    part: NDArray[np.float32], stored: NDArray[Any], scale: float, offset: float, path: str | os.PathLike[str]
 ) -> float:
     decoded = stored.astype(np.float32)
     if (scale, offset) != (1.0, 0.0):
         decoded = decoded * np.float32(scale) + np.float32(offset)
-    known = ~np.isnan(strip)
-    error = float(np.max(np.abs(decoded - strip), initial=0.0, where=known))
+    known = ~np.isnan(part)
+    error = float(np.max(np.abs(decoded - part), initial=0.0, where=known))
     if not np.isfinite(error):
         raise UserError(f"{path}: values too large for {stored.dtype}; choose dtype float32.")
     return error
