@@ -131,8 +131,8 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
 
 
 def _as_rgb(picture: Image.Image, path: str | os.PathLike[str]) -> Image.Image:
-    if picture.format == "PNG" and _png_bits(path) > 8:
-        raise UserError(f"{path} has 16 bits a channel: save it as RGB with 8 bits a channel.")
+    if picture.format == "PNG" and picture.mode in ("RGB", "RGBA") and _png_bits(path) > 8:
+        raise UserError(f"{path} has 16 bits a channel (mode {picture.mode}): save it as RGB with 8 bits a channel.")
     if picture.mode == "P":
         picture = picture.convert("RGBA" if "transparency" in picture.info else "RGB")
     if picture.mode == "RGBA":

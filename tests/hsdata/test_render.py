@@ -1,0 +1,62 @@
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from hsdata import catalog, colour, render
+from hsdata.errors import UserError
+from hsdata.formats import hdf5, image
+from hsdata.testing import data_folder, numbered, smooth_cube
+
+
+@pytest.fixture
+def frame(tmp_path: Path) -> pd.DataFrame:
+    ids = {"train": numbered(1, 3), "test-public": numbered(2, 1), "test-private": numbered(3, 1)}
+    return catalog.make(data_folder(tmp_path / "data", ids), 2, workers=1)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_every_cube_becomes_its_render(tmp_path: Path, frame: pd.DataFrame, workers: int) -> None:
+    summary = render.run(frame, tmp_path / "out", workers=workers)
+    assert (summary.made, summary.kept, summary.removed) == (4, 0, 0)
+    for row in frame[frame.cube != ""].itertuples():
+        cube = hdf5.read(row.cube)
+        found = image.read(tmp_path / "out" / row.split / f"{row.id}.png")
+        np.testing.assert_array_equal(
+            image.quantised(found), image.quantised(colour.to_srgb(cube.values, cube.wavelengths))
+        )
+    assert not (tmp_path / "out" / "test-private").exists()
+
+
+def test_strips_leave_no_seams(tmp_path: Path) -> None:
+    cube = smooth_cube(5, 150, 6)
+    hdf5.write(tmp_path / "a.h5", cube, gzip=1)
+    render.render(render.Work(str(tmp_path / "a.h5"), str(tmp_path / "a.png"), cube.values.shape))
+    expected = image.encoded(colour.to_srgb(cube.values, cube.wavelengths))
+    assert (tmp_path / "a.png").read_bytes() == expected
+
+
+def test_only_what_changed_is_made_again(tmp_path: Path, frame: pd.DataFrame) -> None:
+    out = tmp_path / "out"
+    render.run(frame, out, workers=1)
+    again = render.run(frame, out, workers=1)
+    assert (again.made, again.kept) == (0, 4)
+    changed = frame.copy()
+    changed.loc[0, "cube_hash"] = "another"
+    fewer = changed[changed.id != changed.id[1]]
+    partly = render.run(fewer, out, workers=1)
+    assert (partly.made, partly.kept, partly.removed) == (1, 2, 1)
+    assert not (out / "train" / f"{frame.id[1]}.png").exists()
+    assert render.run(fewer, out, workers=1, full=True).made == 3
+
+
+def test_a_cube_that_is_not_the_catalogs_is_named(tmp_path: Path, frame: pd.DataFrame) -> None:
+    frame.loc[0, "height"] = 99
+    with pytest.raises(UserError, match=rf"{frame.id[0]}.*hsdata catalog"):
+        render.run(frame, tmp_path / "out", workers=1)
+
+
+def test_a_catalog_without_hashes_is_refused(tmp_path: Path, frame: pd.DataFrame) -> None:
+    with pytest.raises(UserError, match="content hash"):
+        render.run(frame.assign(cube_hash=""), tmp_path / "out", workers=1)
