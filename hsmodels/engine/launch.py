@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 import uuid
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NoReturn
@@ -106,6 +107,8 @@ def worker(run: Callable[[], object]) -> NoReturn:
         SystemExit: always.
     """
     _die_with_parent()
+    # Weights in channels-last order meet it in every training; the copy it speaks of is small.
+    warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
     try:
         run()
         code: int | str | None = 0

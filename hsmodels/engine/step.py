@@ -11,6 +11,7 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from hsdata.errors import UserError
 from hsmodels.engine.batches import Part
+from hsmodels.engine.normalization import share_statistics
 from hsmodels.engine.session import Session
 from hsmodels.engine.task import Key, seeded
 from hsmodels.engine.totals import Totals
@@ -41,6 +42,7 @@ class Stepper:
         # The loss scaler of fp16 cannot tell when a fused step was left out.
         fused = session.device.type == "cuda" and settings.precision != "fp16"
         optimizer = made(self._trained, lr=settings.lr, weight_decay=settings.weight_decay, fused=fused or None)
+        self._norms = share_statistics(model, self.processes.world)
         self.model, self.optimizer = session.accelerator.prepare(model, optimizer)
         if settings.compile:
             # In place, so that the keys of the state stay plain.
@@ -79,12 +81,14 @@ class Stepper:
         for step in steps:
             mine = batches.mine(step)
             seeded(session.seed, epoch, step, self.processes.rank)
-            of_one_size = next(stream)
-            for part in of_one_size:
+            of_one_size = self._in_step(next(stream))
+            for turn, part in enumerate(of_one_size):
                 batch = session.on_device(part.batch)
                 own = [mine[place] for place in part.places if place < len(mine)]
                 # Gradients are exchanged once an update; the factor makes the mean over processes one over samples.
-                last = step == steps[-1] and part is of_one_size[-1]
+                last = step == steps[-1] and turn + 1 == len(of_one_size)
+                for norm in self._norms:
+                    norm.counted = bool(own)
                 with nullcontext() if last else session.accelerator.no_sync(self.model):
                     losses, parts = session.task.losses(self.model, batch)
                     session.accelerator.backward(losses[: len(own)].sum() * (self.processes.world / samples))
@@ -111,6 +115,13 @@ class Stepper:
                 totals.visits += self.processes.all_of(visits)
         self.optimizer.zero_grad()
         return changed, sums[width + 1 :]
+
+    def _in_step(self, parts: list[Part]) -> list[Part]:
+        """As many parts on every process where they share statistics; those added count as nothing."""
+        if not self._norms:
+            return parts
+        most = max(self.processes.all_of([len(parts)]))
+        return parts + [Part([], parts[-1].batch)] * (most - len(parts))
 
     def _apply(self, totals: Totals) -> bool:
         """Clip the gradients and step; false where fp16's scaler left the step out, looking for its scale."""

@@ -49,8 +49,8 @@ def _orders(folder, world):
 
 
 def test_one_and_two_processes_see_the_same_samples_and_measure_the_same(tmp_path):
-    """Nine samples in batches of 4 and five held out: neither divides evenly."""
-    task = {"count": 9, "held_out": 5}
+    """Nine samples in batches of 4 and five held out: neither divides evenly. Statistics are of whole batches."""
+    task = {"count": 9, "held_out": 5, "normalised": True}
     alone, pair = (_specification(tmp_path / name, task, accumulate=2) for name in ("one", "two"))
     _alone(alone)
     subprocess.run(_group(pair, processes=2), check=True)
