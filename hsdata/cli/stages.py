@@ -25,13 +25,27 @@ def sample(
     test_public: Annotated[int, typer.Option(help="Public test samples, with cubes.")] = 6,
     test_private: Annotated[int, typer.Option(help="Private test samples, inputs only.")] = 3,
     seed: Annotated[int, typer.Option(help="Another seed makes other scenes.")] = 0,
+    compress: Annotated[bool, typer.Option("--compress", help="Write gzip cubes, as the challenge does.")] = False,
+    link: Annotated[
+        bool, typer.Option("--link", help="Link track 1 to the cubes of track 2; they are found without, too.")
+    ] = False,
+    workers: Annotated[int, typer.Option(help="Processes; 0 means one a core.")] = 0,
     force: Annotated[bool, typer.Option("--force", help="Write into a folder that is not empty.")] = False,
 ) -> None:
     """Make a sample data set in the challenge's layout, the same bytes on every machine."""
     from hsdata import sample as stage
 
     summary = stage.make(
-        root, size=size, train=train, test_public=test_public, test_private=test_private, seed=seed, force=force
+        root,
+        size=size,
+        train=train,
+        test_public=test_public,
+        test_private=test_private,
+        seed=seed,
+        compress=compress,
+        link=link,
+        workers=workers,
+        force=force,
     )
     typer.echo(str(summary))
 

@@ -15,8 +15,8 @@ from hsmodels.zoo import bayer
 from hsmodels.zoo.registry import Feed, register
 
 FEEDS = {
-    1: Feed(bayer.demosaic, fixed={"upscale_factor": 1, "encoding": "linear"}),
-    2: Feed(fixed={"upscale_factor": 2, "encoding": "srgb"}),
+    1: Feed(bayer.demosaic, fixed={"upscale_factor": 1}),
+    2: Feed(fixed={"upscale_factor": 2}),
 }
 Encoding = Literal["srgb", "linear"]
 
