@@ -122,11 +122,11 @@ def convert(work: Work) -> dict[str, float]:
                 f"{work.cube} has (bands, height, width) {cube.shape}, but the catalog says {work.shape}: "
                 "make the catalog again with 'hsdata catalog'."
             )
-        strips, limits = cube.strips(work.chunk), None
+        strips, scaling = cube.strips(work.chunk), None
         if work.dtype == "uint16":
             # The steps span the values of the whole cube, which decoding twice would cost more than keeping.
             values = cube.read()
-            strips, limits = iter([values]), zarr.limits_of(values)
+            strips, scaling = iter([values]), zarr.scaling_of(values, work.cube)
         worst = zarr.write_strips(
             work.store,
             strips,
@@ -134,7 +134,7 @@ def convert(work: Work) -> dict[str, float]:
             wavelengths=cube.wavelengths,
             chunk=work.chunk,
             dtype=work.dtype,
-            limits=limits,
+            scaling=scaling,
             source=work.name,
         )
     return {"worst_error": worst}

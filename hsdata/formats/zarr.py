@@ -6,6 +6,7 @@ Values are (bands, height, width); the attributes hold `wavelengths` in nm, `sou
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
 from collections.abc import Iterable, Iterator
@@ -32,6 +33,9 @@ _LEVEL = 5
 _SHUFFLE: Literal["shuffle"] = "shuffle"
 _SHUFFLE_NUMBER = 1
 
+# Steps between the levels of uint16.
+_LEVELS = 65535
+
 
 def read(path: str | os.PathLike[str]) -> Cube:
     """Read a whole cube; `path` can be a URL of any file system that fsspec knows.
@@ -55,7 +59,7 @@ def write(
         cube: values (bands, height, width), contiguous or not.
         chunk: side of a chunk in pixels.
         dtype: float32 keeps every bit; float16 and uint16 halve the size. uint16 spans the cube's own range
-            in 65535 equal steps.
+            in 65535 equal steps, see `scaling_of`.
         source: what the attribute `source` says; the store's name without suffix by default.
 
     Returns:
@@ -71,14 +75,34 @@ def write(
         wavelengths=cube.wavelengths,
         chunk=chunk,
         dtype=dtype,
-        limits=limits_of(cube.values) if dtype == "uint16" else None,
+        scaling=scaling_of(cube.values, path) if dtype == "uint16" else None,
         source=source,
     )
 
 
-def limits_of(values: NDArray[np.float32]) -> tuple[float, float]:
-    """The least and the greatest value."""
-    return float(values.min()), float(values.max())
+def scaling_of(values: NDArray[np.float32], path: str | os.PathLike[str]) -> tuple[float, float]:
+    """Step and least value with which 65536 levels of uint16 span the values of a cube.
+
+    Values that are multiples of a power of two already, such as counts of a sensor over 2**16, get that step
+    and are then stored exactly.
+
+    Args:
+        values: (bands, height, width), the whole cube.
+        path: where it is stored, for the message.
+
+    Raises:
+        UserError: a value is not finite.
+    """
+    low, high = float(values.min()), float(values.max())
+    if not math.isfinite(low) or not math.isfinite(high):
+        raise UserError(f"{path}: values that are not finite cannot be stored as uint16; choose dtype float32.")
+    if low == high:
+        return 1.0, low
+    step = 2.0 ** math.ceil(math.log2((high - low) / _LEVELS))
+    base = math.floor(low / step) * step
+    if (high - base) / step <= _LEVELS and all(np.array_equal(band, np.rint(band / step) * step) for band in values):
+        return step, base
+    return (high - low) / _LEVELS, low
 
 
 def write_strips(
@@ -89,7 +113,7 @@ def write_strips(
     wavelengths: NDArray[np.float64],
     chunk: int = 64,
     dtype: Dtype = "float32",
-    limits: tuple[float, float] | None = None,
+    scaling: tuple[float, float] | None = None,
     source: str | None = None,
 ) -> float:
     """Write a cube that comes in strips from top to bottom, so that it need not be in memory; see `write`.
@@ -101,7 +125,7 @@ def write_strips(
         wavelengths: (bands,) in nm.
         chunk: side of a chunk in pixels.
         dtype: as in `write`.
-        limits: least and greatest value of the whole cube, which uint16 needs.
+        scaling: `scaling_of` the whole cube, which uint16 needs.
         source: as in `write`.
 
     Returns:
@@ -116,7 +140,9 @@ def write_strips(
         "source": Path(path).stem if source is None else source,
     }
     if dtype == "uint16":
-        scale, offset = _scaling(limits, path)
+        if scaling is None:
+            raise ValueError("uint16 needs the scaling of the whole cube")
+        scale, offset = scaling
         attributes |= {"scale_factor": scale, "add_offset": offset}
     worst = 0.0
     with replacing(path) as scratch:
@@ -306,18 +332,10 @@ def _cut(strips: Iterable[NDArray[np.float32]], rows: int, columns: int) -> Iter
                 yield np.ascontiguousarray(strip[:, top : top + rows, left : left + columns])
 
 
-def _scaling(limits: tuple[float, float] | None, path: str | os.PathLike[str]) -> tuple[float, float]:
-    """Step and least value of 65535 equal steps over the limits."""
-    if limits is None or not np.all(np.isfinite(limits)):
-        raise UserError(f"{path}: values that are not finite cannot be stored as uint16; choose dtype float32.")
-    low, high = limits
-    return (high - low) / 65535.0 or 1.0, low
-
-
 def _encoded(part: NDArray[np.float32], dtype: Dtype, scale: float, offset: float) -> NDArray[Any]:
     if dtype == "uint16":
         steps: NDArray[np.float32] = np.rint((part - np.float32(offset)) / np.float32(scale))
-        return np.clip(steps, 0, 65535).astype(np.uint16)
+        return np.clip(steps, 0, _LEVELS).astype(np.uint16)
     with np.errstate(over="ignore"):
         return part.astype(dtype, copy=False)
 

@@ -138,6 +138,13 @@ def test_uint16_spans_the_cube_s_own_range(tmp_path: Path) -> None:
     assert stores.write(tmp_path / "flat.zarr", flat, dtype="uint16") == 0.0
 
 
+def test_uint16_keeps_values_that_are_multiples_of_a_power_of_two(tmp_path: Path) -> None:
+    counts = np.random.default_rng(0).integers(1, 2**12, (3, 9, 9))
+    cube = Cube((counts / 2**12).astype(np.float32), np.array([500.0, 600.0, 700.0]))
+    assert stores.write(tmp_path / "a.zarr", cube, dtype="uint16") == 0.0
+    np.testing.assert_array_equal(open_cube(tmp_path / "a.zarr").values, cube.values)
+
+
 def test_values_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     values = np.full((1, 2, 2), 1e6, dtype=np.float32)
     with pytest.raises(UserError, match="too large for float16; choose dtype float32"):
