@@ -1,5 +1,6 @@
 """The stage `submit`."""
 
+import errno
 import hashlib
 import io
 import json
@@ -96,6 +97,22 @@ def test_a_failed_check_leaves_the_old_archives(monkeypatch: pytest.MonkeyPatch)
         submit.run(Params(track=2))
     assert {path.name: path.read_bytes() for path in paths.SUBMISSION.iterdir()} == before
     assert not list(paths.OUTPUTS.rglob(".part-*"))
+
+
+def test_a_full_disk_is_an_error_with_a_remedy_and_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    project(2)
+    model_folder(track=2)
+    write = packing.write_npy
+
+    def full(archive: zipfile.ZipFile, name: str, array: np.ndarray) -> None:
+        if PRIVATE[1] in name:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(archive, name, array)
+
+    monkeypatch.setattr(packing, "write_npy", full)
+    with pytest.raises(UserError, match="No space left on the disk of outputs/submission"):
+        submit.run(Params(track=2))
+    assert not paths.SUBMISSION.exists() and not list(paths.OUTPUTS.rglob(".part-*"))
 
 
 def test_a_diverged_model_is_not_submitted() -> None:
