@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -25,7 +25,7 @@ def train(params: ParamsFile = Path("params.yaml")) -> None:
     from hsmodels import train as stage
     from hsmodels.params import load_params
 
-    stage.run(load_params(params), params_file=params)
+    typer.echo(str(stage.run(load_params(params), params_file=params)))
 
 
 @app.command()
@@ -50,12 +50,39 @@ def submit(params: ParamsFile = Path("params.yaml")) -> None:
 def predict(
     input: Annotated[Path, typer.Option(help="A folder of inputs (.png, .jpg or .npy), or one file.")],
     output: Annotated[Path, typer.Option(help="The folder for the cubes.")],
-    model: Annotated[Path, typer.Option(help="A folder that training wrote.")] = paths.MODEL,
+    model: Annotated[
+        list[Path], typer.Option(help="A folder that training wrote; given several times, an ensemble.")
+    ] = [paths.MODEL],  # noqa: B006
+    format: Annotated[Literal["h5", "zarr", "npz", "npy"], typer.Option(help="Of the cubes.")] = "h5",
+    weights: Annotated[Path | None, typer.Option(help="An ensemble's weights, as evaluate wrote them.")] = None,
+    checkpoint: Annotated[Literal["best", "last"] | None, typer.Option(help="Default: as trained.")] = None,
+    tile: Annotated[
+        int | None, typer.Option(help="Side of a tile in input pixels, a multiple of 8; 0: whole images.")
+    ] = None,
+    overlap: Annotated[int | None, typer.Option(help="Input pixels that tiles share.")] = None,
+    tta: Annotated[bool | None, typer.Option(help="Average over flips and turns.")] = None,
+    floor: Annotated[float | None, typer.Option(help="Least reflectance of a prediction.")] = None,
+    precision: Annotated[Literal["no", "bf16", "fp16"] | None, typer.Option(help="Of the arithmetic.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda; a GPU if there is one by default.")] = None,
 ) -> None:
     """Predict cubes for any folder of inputs; no pipeline is needed."""
     from hsmodels import predict as stage
 
-    typer.echo(str(stage.run(input, output, model)))
+    done = stage.run(
+        input,
+        output,
+        model,
+        format=format,
+        weights=weights,
+        checkpoint=checkpoint,
+        tile=tile,
+        overlap=overlap,
+        tta=tta,
+        floor=floor,
+        precision=precision,
+        device=device,
+    )
+    typer.echo(str(done))
 
 
 @app.command()

@@ -26,12 +26,14 @@ def table(file: Path = paths.METRICS) -> Table:
         found = Table()
         found.add_column(f"{metrics['images']} held-out samples, {run['checkpoint']} checkpoint")
         found.add_column("value", justify="right")
-        for name in _VALUES:
-            found.add_row(f"{run['model']}: {name}", f"{metrics[name]:.4f}", end_section=name == _VALUES[-1])
-        for title, group in (("baseline", "baseline"), ("SSC of category", "category"), ("SSC of region", "region")):
+        leading = run["leading"]
+        values = [name for name in _VALUES if name in metrics] or [leading]
+        for name in values:
+            found.add_row(f"{run['model']}: {name}", f"{metrics[name]:.4f}", end_section=name == values[-1])
+        for group in ("baseline", "category", "region"):
             parts = sorted(metrics.get(group, {}).items())
             for name, part in parts:
-                found.add_row(f"{title} {name}", f"{part['SSC']:.4f}", end_section=name == parts[-1][0])
+                found.add_row(f"{leading} of {group} {name}", f"{part[leading]:.4f}", end_section=name == parts[-1][0])
     except FileNotFoundError:
         raise UserError(f"There are no scores at {file}: make them with 'dvc repro' or 'hsmodels evaluate'.") from None
     except (json.JSONDecodeError, KeyError, TypeError) as error:

@@ -14,7 +14,7 @@ METRICS = {
     "category": {"1": {"SSC": 0.5, "images": 6}},
     "region": {"rail": {"SSC": 0.25}},
     "baseline": {"ridge": {"SSC": 0.1234}},
-    "run": {"model": "mstpp", "checkpoint": "best"},
+    "run": {"model": "mstpp", "checkpoint": "best", "leading": "SSC"},
 }
 
 
@@ -37,6 +37,12 @@ def test_the_table_shows_the_score_beside_the_bar_to_clear(tmp_path):
         "region rail",
     ):
         assert expected in text
+
+
+def test_a_first_stage_is_shown_by_the_value_it_has(tmp_path):
+    metrics = {"PSNR_dB": 31.25, "images": 2, "run": {"model": "first", "checkpoint": "last", "leading": "PSNR_dB"}}
+    (tmp_path / "metrics.json").write_text(json.dumps(metrics))
+    assert "31.2500" in _shown(summary.table(tmp_path / "metrics.json"))
 
 
 def test_missing_or_foreign_metrics_name_the_remedy(tmp_path):
