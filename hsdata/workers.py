@@ -99,6 +99,8 @@ def stream(
     """
     from tqdm import tqdm
 
+    # Its own lock is a semaphore of the system, which a killed process leaves behind.
+    tqdm.set_lock(threading.RLock())
     total = len(items) if isinstance(items, Sized) else None
     results: Iterator[tuple[int, R]]
     if scheduler:
@@ -233,7 +235,7 @@ def _serve(pipe: connection.Connection, function: Callable[[Any], Any]) -> None:
     while True:
         try:
             message = pipe.recv()
-        except EOFError:
+        except (EOFError, OSError):
             return
         if message is None:
             return

@@ -9,9 +9,12 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
-from hsdata import UserError, workers
+from hsdata import Cube, UserError, convert, workers
+from hsdata.formats import hdf5
 from hsdata.workers import run, stream
 
 
@@ -222,6 +225,25 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def test_a_cluster_gives_what_processes_give(cluster: str) -> None:
     assert run(double, range(20), scheduler=cluster) == run(double, range(20), workers=1)
     assert len(set(run(process_id, range(12), scheduler=cluster))) == 2
+
+
+def test_a_stage_gives_the_same_files_on_a_cluster(
+    cluster: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = []
+    for number in range(3):
+        values = np.random.default_rng(number).random((5, 9, 8), dtype=np.float32)
+        hdf5.write(f"{number}.h5", Cube(values, np.arange(5) * 10.0 + 400))
+        rows.append({"id": f"s{number}", "split": "train", "cube": f"{number}.h5", "cube_hash": str(number)})
+    catalog = pd.DataFrame(rows).assign(bands=5, height=9, width=8)
+    convert.run(catalog, "here", workers=1)
+    assert convert.run(catalog, "there", scheduler=cluster).made == 3
+    here, there = (
+        {path.relative_to(folder): path.read_bytes() for path in Path(folder).rglob("*") if path.is_file()}
+        for folder in ("here", "there")
+    )
+    assert here == there
 
 
 def test_a_user_error_comes_out_of_a_cluster_whole(cluster: str) -> None:
