@@ -367,6 +367,11 @@ def _alone_in(place: Path) -> Iterator[None]:
             # Some network file systems know no locks.
             if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP):
                 raise
-        yield
+        try:
+            yield
+        except BaseException:
+            # Workers that were stopped at Ctrl-C had no time to tidy up.
+            files.remove_scratch(place)
+            raise
     finally:
         os.close(handle)

@@ -38,6 +38,17 @@ def is_url(path: str | os.PathLike[str]) -> bool:
     return isinstance(path, str) and "://" in path
 
 
+def access_error(source: str, error: Exception) -> UserError | None:
+    """What to tell the user where a file could not be got at; None where its content is to blame."""
+    if isinstance(error, PermissionError):
+        return UserError(f"{source} cannot be read: check its permissions.")
+    if isinstance(error, ImportError):
+        return UserError(f"{source} needs a package that is not installed: {error}")
+    if is_url(source) and isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
+        return UserError(f"{source} cannot be reached ({error}): check the address and the connection.")
+    return None
+
+
 def open_cube(path: str | os.PathLike[str]) -> Cube:
     """Read a cube, whatever its format.
 

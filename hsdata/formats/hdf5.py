@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from hsdata.cube import Cube
 from hsdata.errors import UserError
 from hsdata.files import replacing
-from hsdata.formats import is_url
+from hsdata.formats import access_error, is_url
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -207,9 +207,12 @@ class _Sink:
 
 def _fetched(url: str, stack: ExitStack) -> str:
     """A local copy of a remote file: all of it will be read, and not every server sends parts."""
-    system, path = fsspec.core.url_to_fs(url)
     copy = Path(stack.enter_context(TemporaryDirectory(prefix="cube-"))) / "cube.h5"
-    system.get_file(path, str(copy))
+    try:
+        system, path = fsspec.core.url_to_fs(url)
+        system.get_file(path, str(copy))
+    except Exception as error:
+        raise access_error(url, error) or error from error
     return str(copy)
 
 

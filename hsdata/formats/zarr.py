@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from hsdata.cube import Cube
 from hsdata.errors import UserError
 from hsdata.files import replacing
-from hsdata.formats import is_url
+from hsdata.formats import access_error, is_url
 from hsdata.formats._shard import DamagedError, Grid, LocalFile, RemoteFile, ShardReader, ShardWriter
 
 Dtype = Literal["float32", "float16", "uint16"]
@@ -366,8 +366,9 @@ class _Explaining:
         # Remote file systems and Zarr's versions have no common base of their errors.
         if error is None or isinstance(error, UserError) or not isinstance(error, Exception):
             return
-        if isinstance(error, PermissionError):
-            raise UserError(f"{self._source} cannot be read: check its permissions.") from None
+        refused = access_error(self._source, error)
+        if refused is not None:
+            raise refused from error
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         if not isinstance(error, DamagedError):
             reason = f"{type(error).__name__}: {reason}"

@@ -187,6 +187,10 @@ def test_a_url_is_read(tmp_path: Path) -> None:
     np.testing.assert_array_equal(open_cube("memory://cubes/cube.h5").values, cube.values)
     with pytest.raises(UserError, match="There is no cube at memory://cubes/absent"):
         open_cube("memory://cubes/absent.h5")
+    with fsspec.open("memory://cubes/cube.h5", "wb") as stream:
+        stream.write((tmp_path / "cube.h5").read_bytes()[:-9])
+    with pytest.raises(UserError, match=r"memory://cubes/cube\.h5 is truncated"):
+        open_cube("memory://cubes/cube.h5")
 
 
 def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

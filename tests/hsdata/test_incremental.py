@@ -3,6 +3,7 @@ import inspect
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -262,6 +263,31 @@ def test_killed_runs_end_as_an_undisturbed_one(tmp_path: Path) -> None:
     finish = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True)
     assert int(finish.stdout) > 0
     assert content_of(folder) == expected
+
+
+def test_an_interrupted_run_stops_at_once_and_tidies_up(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    script = tmp_path / "run.py"
+    script.write_text(
+        "import time\nfrom pathlib import Path\nfrom hsdata import files\n"
+        "from hsdata.incremental import Job, update\n"
+        f"{inspect.getsource(never_done)}\n"
+        "if __name__ == '__main__':\n"
+        f"    jobs = [Job(name, name, (name,), {str(folder)!r}) for name in 'abcd']\n"
+        f"    update({str(folder)!r}, jobs, never_done, workers=2)\n"
+    )
+    process = subprocess.Popen([sys.executable, str(script)], stderr=subprocess.DEVNULL, start_new_session=True)
+    while len(list(folder.glob(".part-*/*"))) < 2 and process.poll() is None:
+        time.sleep(0.005)
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(timeout=20) != 0
+    assert [path.name for path in folder.iterdir()] == [JOURNAL]
+
+
+def never_done(folder: str) -> None:
+    with files.replacing(Path(folder, "output")) as scratch:
+        scratch.touch()
+        time.sleep(60)
 
 
 def finished(folder: Path) -> int:

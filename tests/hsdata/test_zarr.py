@@ -352,6 +352,12 @@ def test_stores_are_read_from_other_file_systems(tmp_path: Path) -> None:
         open_cube("memory://stores/a.zarr")
 
 
+@pytest.mark.parametrize("name", ["a.zarr", "a.h5"])
+def test_a_place_that_cannot_be_reached_is_not_called_damaged(name: str) -> None:
+    with pytest.raises(UserError, match=r"http://127.0.0.1:9/a\..* cannot be reached .*: check the address"):
+        open_cube(f"http://127.0.0.1:9/{name}")
+
+
 def test_the_metadata_says_how_values_are_scaled(tmp_path: Path) -> None:
     stores.write(tmp_path / "a.zarr", cube_of(), dtype="uint16", source="sample-1")
     attributes = json.loads((tmp_path / "a.zarr" / "zarr.json").read_text())["attributes"]
