@@ -7,12 +7,11 @@ import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from hsdata import incremental
+from hsdata import incremental, raw
 from hsdata import workers as processes
-from hsdata.errors import UserError
-from hsdata.formats import hdf5, zarr
+from hsdata.formats import zarr
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,7 +53,7 @@ class Work:
     name: str
     cube: str
     store: str
-    shape: tuple[int, int, int]
+    shape: raw.Shape
     chunk: int
     dtype: zarr.Dtype
 
@@ -89,9 +88,7 @@ def run(
         UserError: a cube cannot be read or is not what the catalog says, or the stores cannot be written.
     """
     start = time.perf_counter()
-    # Workers on other machines start in other folders.
-    base = Path.cwd() if scheduler else Path()
-    jobs = [_job(row, base, Path(out), chunk, dtype) for row in catalog.itertuples(index=False) if row.cube]
+    jobs = [_job(row, Path(out), chunk, dtype, scheduler) for row in catalog.to_dict("records") if row["cube"]]
     count = processes.sensible(workers, sum(4.0 * math.prod(job.work.shape) for job in jobs))
     done = incremental.update(out, jobs, convert, full=full, workers=count, scheduler=scheduler, label="converting")
     return Summary(
@@ -103,25 +100,17 @@ def run(
     )
 
 
-def _job(row: Any, base: Path, out: Path, chunk: int, dtype: zarr.Dtype) -> incremental.Job:
-    split, sample, cube = str(row.split), str(row.id), str(row.cube)
-    if not row.cube_hash:
-        raise UserError(f"The catalog has no content hash for {cube}: make it again with 'hsdata catalog'.")
-    shape = (int(row.bands), int(row.height), int(row.width))
-    store = f"{split}/{sample}.zarr"
-    work = Work(sample, str(base / cube), str(base / out / store), shape, chunk, dtype)
-    key = incremental.key_of(str(row.cube_hash), chunk, dtype, VERSION)
-    return incremental.Job(f"{split}/{sample}", key, (store,), work)
+def _job(row: raw.Row, out: Path, chunk: int, dtype: zarr.Dtype, scheduler: str | None) -> incremental.Job:
+    name = f"{row['split']}/{row['id']}"
+    store = f"{name}.zarr"
+    cube, place = raw.location(row["cube"], scheduler), raw.location(out / store, scheduler)
+    work = Work(str(row["id"]), cube, place, raw.shape_of(row), chunk, dtype)
+    return incremental.Job(name, incremental.key_of(raw.content_of(row), chunk, dtype, VERSION), (store,), work)
 
 
 def convert(work: Work) -> dict[str, float]:
     """Convert one cube and return its `worst_error`."""
-    with hdf5.opened(work.cube) as cube:
-        if cube.shape != work.shape:
-            raise UserError(
-                f"{work.cube} has (bands, height, width) {cube.shape}, but the catalog says {work.shape}: "
-                "make the catalog again with 'hsdata catalog'."
-            )
+    with raw.opened(work.cube, work.shape) as cube:
         strips, scaling = cube.strips(work.chunk), None
         if work.dtype == "uint16":
             # The steps span the values of the whole cube, which decoding twice would cost more than keeping.

@@ -24,8 +24,7 @@ _VERSION = 1
 # A file changed again within this time of its last change could keep its time stamp on coarse file systems.
 _SETTLED_SECONDS = 2.0
 _BATCH = 64
-# Bytes that are read sooner than several processes have started, and how many of them opening a file is worth.
-_SMALL = 32 * 2**20
+# Opening a file takes as long as reading this many bytes.
 _OPENING = 2**18
 
 FileKey = tuple[str, str]
@@ -172,8 +171,7 @@ def of_files(keys: Iterable[FileKey], *, count: int = 0, scheduler: str | None =
             if known is not None:
                 found[key] = known
         unknown = [key for key in wanted if key not in found]
-        if not count and sum(_OPENING + stamp.size for key in unknown if (stamp := stamps[key])) < _SMALL:
-            count = 1
+        count = workers.sensible(count, sum(_OPENING + stamp.size for key in unknown if (stamp := stamps[key])))
         # Workers on other machines start in other folders.
         items = [(modality, str(Path(path).absolute())) for modality, path in unknown] if scheduler else unknown
         for place, facts in workers.stream(read, items, workers=count, scheduler=scheduler, label="reading"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 from collections.abc import Sequence
@@ -12,7 +13,8 @@ from typing import Any
 import pandas as pd
 
 from hsdata import catalog as catalogs
-from hsdata import layout, workers
+from hsdata import layout, raw
+from hsdata import workers as processes
 from hsdata.errors import UserError
 from hsdata.files import replacing, write_text
 from hsdata.formats import hdf5, zarr
@@ -63,7 +65,7 @@ def merge(
         frames: catalogs of one track.
         out: the folder to make.
         link: make symbolic links to the files instead of copies, where the file system has them.
-        workers: processes that export and copy; 0 means one a core.
+        workers: processes that export and copy; 0 means one a core, or this process where the cubes are small.
         scheduler: a Dask scheduler instead of processes.
 
     Raises:
@@ -74,7 +76,8 @@ def merge(
     _check_target(target)
     with replacing(target) as scratch:
         scratch.mkdir()
-        tasks = [task for row in frame.to_dict("records") for task in _tasks(row, scratch.absolute(), target)]
+        rows = frame.to_dict("records")
+        tasks = [task for row in rows for task in _tasks(row, scratch.absolute(), target)]
         missing = [str(task.source) for task in tasks if not task.source.exists()]
         if missing:
             raise UserError(
@@ -83,7 +86,9 @@ def merge(
             )
         links = [task for task in tasks if link and not task.export and _linked(task)]
         rest = [task for task in tasks if not task.place.is_symlink()]
-        _run(rest, workers, scheduler)
+        size = sum(4.0 * math.prod(raw.shape_of(row)) for row in rows if row["synthetic"] or not link)
+        count = processes.sensible(workers, size)
+        processes.run(carry_out, rest, workers=count, scheduler=scheduler, label="merging")
         catalogs.save(_moved(frame, tasks), scratch / CATALOG_FILE)
         grouped = frame[frame["group"] != ""]
         if len(grouped):
@@ -117,10 +122,6 @@ def carry_out(task: Task) -> None:
         hdf5.write(task.place, zarr.read(task.source))
     else:
         shutil.copyfile(task.source, task.place)
-
-
-def _run(tasks: list[Task], count: int, scheduler: str | None) -> None:
-    workers.run(carry_out, tasks, workers=count, scheduler=scheduler, label="merging")
 
 
 def _check_target(target: Path) -> None:

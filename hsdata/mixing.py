@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hsdata import facts, layout
+from hsdata import facts, layout, raw
 from hsdata.camera import Camera
 from hsdata.cube import Cube
-from hsdata.errors import UserError
 from hsdata.formats import hdf5, image, mosaic, zarr
 from hsdata.resize import bilinear, taps
 
@@ -30,7 +30,7 @@ class Work:
     name: str
     cubes: tuple[str, str]
     inputs: tuple[str, str]
-    shapes: tuple[tuple[int, int, int], tuple[int, int, int]]
+    shapes: tuple[raw.Shape, raw.Shape]
     lam: float
     size: tuple[int, int]
     track: int
@@ -46,13 +46,9 @@ class Work:
 
 def make(work: Work) -> dict[str, Any]:
     """Make one synthetic sample and return what the catalog says of it."""
-    with hdf5.opened(work.cubes[0]) as first, hdf5.opened(work.cubes[1]) as second:
-        for cube, shape, path in zip((first, second), work.shapes, work.cubes, strict=True):
-            if cube.shape != shape:
-                raise UserError(
-                    f"{path} has (bands, height, width) {cube.shape}, but the catalog says {shape}: "
-                    "make the catalog again with 'hsdata catalog'."
-                )
+    pairs = zip(work.cubes, work.shapes, strict=True)
+    with ExitStack() as stack:
+        first, second = (stack.enter_context(raw.opened(cube, shape)) for cube, shape in pairs)
         sources = (_Source(first, work.size, work.normalize), _Source(second, work.size, work.normalize))
         content = facts.Content(first.shape[0])
         pictures: list[NDArray[np.float32]] = []

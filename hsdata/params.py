@@ -24,20 +24,28 @@ class Section(BaseModel):
 
 
 class Data(Section):
+    """Where the raw files are, and what of them stays in memory."""
+
     root: str = "data"
     cache: Literal["none", "memory", "device"] = "none"
 
 
 class Catalog(Section):
+    """What happens to samples that cannot be used."""
+
     unsound: Literal["refuse", "drop"] = "refuse"
 
 
 class Convert(Section):
+    """How cubes are stored for training."""
+
     chunk: int = Field(64, ge=8, le=4096)
     dtype: Literal["float32", "float16", "uint16"] = "float32"
 
 
 class Index(Section):
+    """Which samples are held out."""
+
     strategy: Literal["public", "stratified", "file", "folds"] = "public"
     per_category: int = Field(1, ge=1)
     path: str | None = None
@@ -57,6 +65,8 @@ CropSize = Annotated[int, Field(ge=8)]
 
 
 class Augment(Section):
+    """How training samples are changed on the way."""
+
     crop: int | None = Field(None, ge=8)
     # First epoch of each step: its crop; before the first step `crop` holds.
     crop_steps: dict[NonNegativeInt, CropSize | None] = Field(default_factory=dict)
@@ -67,6 +77,8 @@ class Augment(Section):
 
 
 class Smote(Section):
+    """Which synthetic samples are made, and how."""
+
     # none, max (every class as large as the largest) or the part of that which is filled.
     balance: float | str = "none"
     seed: int = Field(42, ge=0)

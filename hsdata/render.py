@@ -7,22 +7,19 @@ import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hsdata import colour, incremental
-from hsdata.errors import UserError
-from hsdata.formats import hdf5, image
+from hsdata import colour, incremental, raw
+from hsdata import workers as processes
+from hsdata.formats import image
 
 if TYPE_CHECKING:
     import pandas as pd
 
 VERSION = 1
 """Raise it when the same cube comes to give other pixels: every picture is then made anew."""
-
-# Starting worker processes takes as long as rendering this many bytes of cubes in this one.
-_WORTH_PROCESSES = 100e6
 
 
 @dataclass(frozen=True)
@@ -51,7 +48,7 @@ class Work:
 
     cube: str
     picture: str
-    shape: tuple[int, int, int]
+    shape: raw.Shape
 
 
 def run(
@@ -80,35 +77,23 @@ def run(
         UserError: a cube cannot be read or is not what the catalog says, or the pictures cannot be written.
     """
     start = time.perf_counter()
-    # Workers on other machines start in other folders.
-    base = Path.cwd() if scheduler else Path()
-    jobs = [_job(row, base, Path(out)) for row in catalog.itertuples(index=False) if row.cube]
-    if not workers and sum(4.0 * math.prod(job.work.shape) for job in jobs) < _WORTH_PROCESSES:
-        workers = 1
-    done = incremental.update(out, jobs, render, full=full, workers=workers, scheduler=scheduler, label="rendering")
+    jobs = [_job(row, Path(out), scheduler) for row in catalog.to_dict("records") if row["cube"]]
+    count = processes.sensible(workers, sum(4.0 * math.prod(job.work.shape) for job in jobs))
+    done = incremental.update(out, jobs, render, full=full, workers=count, scheduler=scheduler, label="rendering")
     return Summary(len(done.made), len(done.kept), len(done.removed), time.perf_counter() - start)
 
 
-def _job(row: Any, base: Path, out: Path) -> incremental.Job:
-    split, sample, cube = str(row.split), str(row.id), str(row.cube)
-    if not row.cube_hash:
-        raise UserError(f"The catalog has no content hash for {cube}: make it again with 'hsdata catalog'.")
-    shape = (int(row.bands), int(row.height), int(row.width))
-    picture = f"{split}/{sample}.png"
-    key = incremental.key_of(str(row.cube_hash), VERSION)
-    return incremental.Job(
-        f"{split}/{sample}", key, (picture,), Work(str(base / cube), str(base / out / picture), shape)
-    )
+def _job(row: raw.Row, out: Path, scheduler: str | None) -> incremental.Job:
+    name = f"{row['split']}/{row['id']}"
+    picture = f"{name}.png"
+    cube, place = raw.location(row["cube"], scheduler), raw.location(out / picture, scheduler)
+    work = Work(cube, place, raw.shape_of(row))
+    return incremental.Job(name, incremental.key_of(raw.content_of(row), VERSION), (picture,), work)
 
 
 def render(work: Work) -> None:
     """Render one cube, strip by strip."""
-    with hdf5.opened(work.cube) as cube:
-        if cube.shape != work.shape:
-            raise UserError(
-                f"{work.cube} has (bands, height, width) {cube.shape}, but the catalog says {work.shape}: "
-                "make the catalog again with 'hsdata catalog'."
-            )
+    with raw.opened(work.cube, work.shape) as cube:
         pixels = np.empty((3, *cube.shape[1:]), dtype=np.uint8)
         top = 0
         for strip in cube.strips():

@@ -18,7 +18,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from hsdata import camera, files, layout, scenes, workers
+from hsdata import camera, files, layout, scenes
+from hsdata import workers as processes
 from hsdata.catalog import GROUPS_FILE
 from hsdata.cube import BAND_GRID, Cube
 from hsdata.errors import UserError
@@ -39,8 +40,6 @@ _LEVELS: Final = 4095.0
 
 # First numbers of the seeds of independent streams of random numbers.
 _NUMBERS, _STRIPES, _OBJECT, _POSE, _NOISE = range(5)
-# Starting worker processes takes as long as making this many pixels in this one.
-_WORTH_PROCESSES = 512 * 512
 _SMALLEST = 16
 
 
@@ -136,13 +135,13 @@ def make(
     counts = {"train": train, "test-public": test_public, "test-private": test_private}
     _check(folder, size, counts, seed, force)
     wanted = plan(counts, seed)
-    if not workers and size * size * len(wanted) < _WORTH_PROCESSES:
-        workers = 1
     with files.explaining(folder):
         folder.mkdir(parents=True, exist_ok=True)
     files.remove_scratch(folder)
     one = partial(_write, str(folder), size, seed, compress)
-    _run(one, wanted, workers)
+    count = processes.sensible(workers, 4.0 * len(BAND_GRID) * size * size * len(wanted))
+    for _ in processes.stream(one, wanted, workers=count, label="making samples"):
+        pass
     if link:
         for split in layout.LABELLED_SPLITS:
             if counts[split]:
@@ -226,11 +225,6 @@ def _write(root: str, size: int, seed: int, compress: bool, sample: Sample) -> N
         hdf5.write(places[layout.CUBES], cube, gzip=4 if compress else None)
     image.write(places["rgb_2"], camera.rgb_2(cube))
     mosaic.write(places["mosaic"], np.rint(camera.mosaic(cube) * _LEVELS) / np.float32(_LEVELS))
-
-
-def _run(one: partial[None], wanted: list[Sample], count: int) -> None:
-    for _ in workers.stream(one, wanted, workers=count, label="making samples"):
-        pass
 
 
 def _check(folder: Path, size: int, counts: dict[str, int], seed: int, force: bool) -> None:

@@ -14,7 +14,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hsdata import catalog as catalogs
-from hsdata import incremental, layout, mixing, pairs
+from hsdata import incremental, layout, mixing, pairs, raw
+from hsdata import workers as processes
 from hsdata.camera import STANDARD_OBSERVER, Camera
 from hsdata.errors import UserError
 from hsdata.formats import image, mosaic, zarr
@@ -26,9 +27,6 @@ __all__ = ["Planned", "Summary", "generate", "labels", "load", "plan", "planned"
 
 CATALOG_FILE = "catalog.csv"
 PREVIEW_FOLDER = "preview"
-
-# Starting worker processes takes as long as mixing this many bytes of cubes in this one.
-_WORTH_PROCESSES = 100e6
 
 Row = dict[Any, Any]
 """A row of a catalog or a plan, by column."""
@@ -112,7 +110,6 @@ def generate(
         raise UserError(f"smote.size is {size}: a mosaic and a half-size picture need an even number of pixels.")
     pairs.checked(plan, catalog)
     folder = Path(out)
-    base = Path.cwd() if scheduler else Path()
     rows = _rows(catalog)
     choices: dict[str, Any] = {
         "track": track,
@@ -131,21 +128,18 @@ def generate(
         outputs = _outputs(entry, track, suffix)
         work = mixing.Work(
             name=entry["synthetic_id"],
-            cubes=(str(base / first["cube"]), str(base / second["cube"])),
-            inputs=(str(base / first["input"]), str(base / second["input"])),
-            shapes=(_shape(first), _shape(second)),
+            cubes=(raw.location(first["cube"], scheduler), raw.location(second["cube"], scheduler)),
+            inputs=(raw.location(first["input"], scheduler), raw.location(second["input"], scheduler)),
+            shapes=(raw.shape_of(first), raw.shape_of(second)),
             lam=float(entry["lam"]),
             size=_size(first, second, size),
-            cube_out=str(base / folder / outputs[0]),
-            input_out=str(base / folder / outputs[1]),
+            cube_out=raw.location(folder / outputs[0], scheduler),
+            input_out=raw.location(folder / outputs[1], scheduler),
             **choices,
         )
         jobs.append(incremental.Job(name, _key(work, first, second), outputs, work))
-    if not workers and sum(8.0 * math.prod(job.work.shapes[0]) for job in jobs) < _WORTH_PROCESSES:
-        workers = 1
-    done = incremental.update(
-        folder, jobs, mixing.make, full=full, workers=workers, scheduler=scheduler, label="mixing"
-    )
+    count = processes.sensible(workers, sum(4.0 * math.prod(shape) for job in jobs for shape in job.work.shapes))
+    done = incremental.update(folder, jobs, mixing.make, full=full, workers=count, scheduler=scheduler, label="mixing")
     frame = _catalogued(plan, rows, done.facts, folder, track, suffix)
     catalogs.save(frame, folder / CATALOG_FILE)
     _write_previews([str(name) for name in plan["synthetic_id"].head(preview)], rows | _rows(frame), folder, track)
@@ -188,10 +182,6 @@ def _entries(plan: pd.DataFrame) -> list[Row]:
     return list(plan.to_dict("records"))
 
 
-def _shape(row: Row) -> tuple[int, int, int]:
-    return int(row["bands"]), int(row["height"]), int(row["width"])
-
-
 def _size(first: Row, second: Row, size: int | None) -> tuple[int, int]:
     if size is not None:
         return size, size
@@ -208,13 +198,13 @@ def _outputs(entry: Row, track: int, suffix: str) -> tuple[str, str]:
 
 
 def _key(work: mixing.Work, first: Row, second: Row) -> str:
-    columns = ("cube_hash", "input_hash") if work.rgb == "lerp" else ("cube_hash",)
-    sources = [row[column] for row in (first, second) for column in columns]
+    sources = [raw.content_of(row) for row in (first, second)]
+    inputs = [row["input_hash"] for row in (first, second)] if work.rgb == "lerp" else []
     choices = (work.lam, work.size, work.track, work.normalize, work.rgb, work.chunk, work.dtype, work.device)
     camera = work.camera
     seen = [table if table is None else table.tolist() for table in (camera.sensitivities, camera.wavelengths)]
     picture = [*seen, camera.linear] if work.rgb == "render" else []
-    return incremental.key_of(sources, choices, picture, mixing.VERSION)
+    return incremental.key_of(sources, inputs, choices, picture, mixing.VERSION)
 
 
 def _catalogued(

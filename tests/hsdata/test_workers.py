@@ -159,6 +159,13 @@ def test_no_workers_means_the_cores_of_this_process() -> None:
     assert workers.available_cores() == len(os.sched_getaffinity(0))
 
 
+@pytest.mark.parametrize(("asked", "size", "expected"), [(0, 1e6, 1), (0, 1e9, 0), (3, 1e6, 3), (1, 1e9, 1)], ids=str)
+def test_small_work_stays_in_this_process_unless_processes_are_asked_for(
+    asked: int, size: float, expected: int
+) -> None:
+    assert workers.sensible(asked, size) == expected
+
+
 def test_long_names_of_items_are_cut() -> None:
     assert len(workers.name_of("x" * 1000)) == 200
 
