@@ -122,9 +122,7 @@ class MeanSpectrum(nn.Module):
 
     closed_form = True
 
-    def __init__(
-        self, out_channels: PositiveInt = 61, upscale_factor: PositiveInt = 2, encoding: Encoding = "srgb"
-    ):
+    def __init__(self, out_channels: PositiveInt = 61, upscale_factor: PositiveInt = 2, encoding: Encoding = "srgb"):
         super().__init__()
         self.upscale_factor, self.encoding = upscale_factor, encoding
         self.spectrum: Tensor

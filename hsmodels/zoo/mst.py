@@ -10,7 +10,7 @@ throughout (channels last), where a 1 × 1 convolution is a matrix product witho
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import partial
 from typing import Any, Literal, cast
 
@@ -20,8 +20,9 @@ from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from hsmodels.zoo import bayer
+from hsmodels.zoo.convolution import convolve
+from hsmodels.zoo.feed_forward import Weights, residual_feed_forward
 from hsmodels.zoo.registry import Fed, Feed, State, register
-from hsmodels.zoo.strips import in_strips
 
 _MULTIPLE = 8  # two levels of stride 2, and windows of whole pairs below them
 _GRAM_PIXELS = 4096
@@ -79,8 +80,10 @@ class SpectralAttention(nn.Module):
         with torch.autocast(x.device.type, enabled=False):
             mixing = self.mixing(_gram(x))
         first, _, second = self.pos_emb
-        weights = (self.proj.bias, self.to_v.weight, _weight(first), _weight(second))
-        return in_strips(_attend, x, mixing, weights, halo=2, width=2 * x.shape[-1])
+        values = _depthwise(F.linear(x, self.to_v.weight), first)
+        position = _depthwise(F.gelu(values), second, self.proj.bias).flatten(1, 2)
+        mixed = torch.baddbmm(position, x.flatten(1, 2).to(position.dtype), mixing.mT.to(position.dtype))
+        return x + mixed.view_as(x)
 
     def mixing(self, gram: Tensor) -> Tensor:
         """The matrices (B, C, C) that take each pixel to its projected attention, from Gram matrices (B, C, C)."""
@@ -103,19 +106,9 @@ def _weight(layer: nn.Module) -> Tensor:
     return cast(Tensor, layer.weight)
 
 
-def _attend(x: Tensor, mixing: Tensor | None, weights: Sequence[Tensor], top: int, bottom: int) -> Tensor:
-    assert mixing is not None
-    bias, to_v, first, second = weights
-    middle = slice(top, x.shape[1] - bottom)
-    position = _depthwise(F.gelu(_depthwise(F.linear(x, to_v), first)), second)[:, middle]
-    kept = x[:, middle]
-    mixed = torch.bmm(kept.flatten(1, 2), mixing.mT.to(x.dtype)).view(kept.shape)
-    return kept + mixed + (position + bias)
-
-
-def _depthwise(x: Tensor, weight: Tensor) -> Tensor:
+def _depthwise(x: Tensor, layer: nn.Module, bias: Tensor | None = None) -> Tensor:
     """3 × 3 convolution of each channel of (B, H, W, C) with zeros around."""
-    return F.conv2d(x.permute(0, 3, 1, 2), weight, padding=1, groups=x.shape[-1]).permute(0, 2, 3, 1)
+    return F.conv2d(x.permute(0, 3, 1, 2), _weight(layer), bias, padding=1, groups=x.shape[-1]).permute(0, 2, 3, 1)
 
 
 class FeedForward(nn.Module):
@@ -143,17 +136,9 @@ class NormedFeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, C) → (B, H, W, C)."""
-        expand, _, depthwise, _, reduce = self.fn.net
-        weights = (self.norm.weight, self.norm.bias, _weight(expand), _weight(depthwise), _weight(reduce))
-        return in_strips(_feed_forward, x, None, weights, halo=1, width=_weight(expand).shape[0])
-
-
-def _feed_forward(x: Tensor, _: Tensor | None, weights: Sequence[Tensor], top: int, bottom: int) -> Tensor:
-    norm_weight, norm_bias, expand, depthwise, reduce = weights
-    middle = slice(top, x.shape[1] - bottom)
-    normed = F.layer_norm(x, x.shape[-1:], norm_weight, norm_bias)
-    wide = _depthwise(F.gelu(F.linear(normed, expand.flatten(1))), depthwise)[:, middle]
-    return x[:, middle] + F.linear(F.gelu(wide), reduce.flatten(1))
+        expand, depthwise, reduce = (_weight(self.fn.net[index]) for index in (0, 2, 4))
+        weights = Weights(self.norm.weight, self.norm.bias, expand.flatten(1), depthwise, reduce.flatten(1))
+        return residual_feed_forward(x, weights)
 
 
 class AttentionBlock(nn.Module):
@@ -197,25 +182,25 @@ class SingleStage(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) → (B, C, H, W)."""
-        y = self.embedding(x)
+        y = convolve(x, self.embedding)
         skips = []
         for block, down in cast(Iterable[Encoder], self.encoder_layers):
             y = block(y)
             skips.append(y)
-            y = down(y)
+            y = convolve(y, down)
         y = self.bottleneck(y)
         for up, fusion, block in cast(Iterable[Decoder], self.decoder_layers):
             y = block(_fused(up, fusion, y, skips.pop()))
-        out: Tensor = self.mapping(y) + x
-        return out
+        return convolve(y, self.mapping) + x
 
 
 def _fused(up: nn.ConvTranspose2d, fusion: nn.Conv2d, low: Tensor, skip: Tensor) -> Tensor:
     """fusion(cat(up(low), skip)), its two linear maps of `low` made one."""
     assert up.bias is not None
-    of_low, of_skip = fusion.weight[:, : up.out_channels, 0, 0], fusion.weight[:, up.out_channels :]
+    of_low, of_skip = fusion.weight[:, : up.out_channels, 0, 0], fusion.weight[:, up.out_channels :, 0, 0]
     weight = torch.einsum("po,cohw->cphw", of_low, up.weight)
-    return F.conv_transpose2d(low, weight, of_low @ up.bias, stride=2) + F.conv2d(skip, of_skip)
+    raised = F.conv_transpose2d(low, weight, of_low @ up.bias, stride=2)
+    return raised + F.linear(skip.permute(0, 2, 3, 1), of_skip).permute(0, 3, 1, 2)
 
 
 class Upsampler(nn.Module):
@@ -229,8 +214,7 @@ class Upsampler(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) → (B, C, r·H, r·W)."""
-        out: Tensor = self.conv_refine(self.shuffle(self.conv_expand(x)))
-        return out
+        return convolve(self.shuffle(convolve(x, self.conv_expand)), self.conv_refine)
 
 
 def padded(x: Tensor, multiple: int = _MULTIPLE) -> Tensor:
@@ -262,8 +246,7 @@ class MST(nn.Module):
         """
         x = self.conv_in(padded(x).contiguous(memory_format=torch.channels_last))
         y = self.body(x)
-        out: Tensor = self.conv_out(y) + x if self.conv_out.out_channels == x.shape[1] else self.conv_out(y + x)
-        return out
+        return convolve(y, self.conv_out) + x if self.conv_out.out_channels == x.shape[1] else self.conv_out(y + x)
 
 
 _PIECE = "body.0.embedding.weight"
