@@ -227,6 +227,10 @@ def test_a_catalog_is_the_same_with_several_workers(root):
     pd.testing.assert_frame_equal(catalog.make(root, 2, workers=1), catalog.make(root, 2, workers=2))
 
 
+def test_a_catalog_is_the_same_from_a_cluster(root, cluster):
+    pd.testing.assert_frame_equal(catalog.make(root, 2, scheduler=cluster), catalog.make(root, 2, workers=1))
+
+
 def test_ids_that_stand_in_two_catalogs_are_refused():
     with pytest.raises(UserError, match="Category-1_a_0000 stand in two catalogs"):
         catalog.concatenated([catalog_of({"train": numbered(1, 2)}), catalog_of({"train": numbered(1, 1)})])

@@ -61,6 +61,15 @@ def test_the_number_of_workers_and_the_place_do_not_show(tmp_path: Path) -> None
     assert content_of(tmp_path / "one") == content_of(tmp_path / "deep" / "two")
 
 
+def test_a_cluster_writes_the_same_stores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cluster: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    catalog = make_data(Path("raw"), NAMES)
+    convert.run(catalog, "one", workers=1)
+    assert convert.run(catalog, "two", scheduler=cluster).made == 4
+    assert content_of(Path("one")) == content_of(Path("two"))
+    assert convert.run(catalog, "two").kept == 4
+
+
 def test_only_the_samples_that_changed_are_converted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[str] = []
     genuine = hdf5.opened

@@ -53,6 +53,16 @@ def test_originals_and_synthetic_samples_stand_in_one_folder(frames, link):
     assert len(catalog.load("merged/merged.csv")) == 6
 
 
+def test_a_cluster_merges_as_one_process_does(frames, cluster):
+    def content():
+        return {path: path.read_bytes() for path in Path("merged").rglob("*.*")}
+
+    merge.merge(frames, "merged", link=False, workers=1)
+    before = content()
+    merge.merge(frames, "merged", link=False, scheduler=cluster)
+    assert content() == before
+
+
 def test_a_merged_folder_does_not_hide_what_is_synthetic(frames):
     merge.merge(frames, "merged", workers=1)
     merged = catalog.make("merged", 2)

@@ -29,6 +29,16 @@ def test_every_cube_becomes_its_render(tmp_path: Path, frame: pd.DataFrame, work
     assert not (tmp_path / "out" / "test-private").exists()
 
 
+def test_a_cluster_makes_the_same_pictures(
+    tmp_path: Path, frame: pd.DataFrame, monkeypatch: pytest.MonkeyPatch, cluster: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    render.run(frame, "out", workers=1)
+    before = {path: path.read_bytes() for path in Path("out").rglob("*.*")}
+    assert render.run(frame, "out", scheduler=cluster, full=True).made == 4
+    assert {path: path.read_bytes() for path in Path("out").rglob("*.*")} == before
+
+
 def test_strips_leave_no_seams(tmp_path: Path) -> None:
     cube = smooth_cube(5, 150, 6)
     hdf5.write(tmp_path / "a.h5", cube, gzip=1)

@@ -113,6 +113,14 @@ def test_the_files_are_the_same_with_any_number_of_workers_and_on_every_run(orig
     assert tree("one") == before
 
 
+def test_a_cluster_makes_the_same_files(originals, plan, cluster):
+    everything = {"preview": 2, "full": True}
+    smote.generate(plan, originals, "out", workers=1, **everything)
+    before = tree("out")
+    assert len(smote.generate(plan, originals, "out", scheduler=cluster, **everything).made) == 2
+    assert tree("out") == before
+
+
 def test_only_what_changed_is_made_again(originals, plan):
     assert len(smote.generate(plan, originals, "out").made) == 2
     assert smote.generate(plan, originals, "out").kept == 2
