@@ -136,7 +136,7 @@ class ReconstructionLoss(nn.Module):
         sam: float = 0.1,
         ssc: float = 0.0,
         ssc_ramp: float = 0.0,
-        ssc_smooth: bool = True,
+        ssc_smooth: bool = False,
         wavelengths: ArrayLike | None = None,
     ):
         super().__init__()

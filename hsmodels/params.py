@@ -17,7 +17,7 @@ class Loss(Section):
     ssc: float = Field(0.0, ge=0.0)
     ssc_ramp: float = Field(0.0, ge=0.0, le=1.0)
     # -ln SSC without saturation instead of 1 - SSC; see hsmodels.losses.SSCLoss.
-    ssc_smooth: bool = True
+    ssc_smooth: bool = False
 
 
 class Launch(Section):
