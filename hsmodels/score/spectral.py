@@ -25,7 +25,7 @@ MAGNITUDE_LIMIT: Final = 1e30
 
 # Elements of a strip: a few buffers of it fit in the processor's shared cache. Accelerators want few, large calls.
 _CPU_STRIP: Final = 61 * 8192
-_DEVICE_STRIP: Final = 1 << 26
+_DEVICE_STRIP: Final = 1 << 24
 
 
 class SpectralMaps(NamedTuple):
