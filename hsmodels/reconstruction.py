@@ -19,6 +19,7 @@ from hsmodels import losses, pictures, score, zoo
 from hsmodels.engine.task import Batch, Direction, Row, Task, means
 from hsmodels.inference import finish
 from hsmodels.params import Params
+from hsmodels.resident import ResidentSamples
 
 SCORE = "SSC"
 LESS_IS_BETTER = ("loss", "l1", "sam", "ssc", "SAM_deg", "SID", "ERGAS", "DeltaE00")
@@ -54,8 +55,8 @@ class Reconstruction(Task):
         self.watch = SCORE if self.target == layout.CUBES else "loss"
         self.loss = losses.ReconstructionLoss(**params.loss.model_dump(), wavelengths=self.wavelengths)
         closed = self.is_closed_form(self.model())
-        self._training = self._samples(training, None if closed else params.augment)
-        self._held_out = self._samples(held_out, None)
+        self._training = self._samples(training, None if closed else params.augment, learning=True)
+        self._held_out = self._samples(held_out, None, learning=False)
 
     def model(self) -> nn.Module:
         """The model of `params.yaml`, from the track's batch to (B, bands, H, W)."""
@@ -63,11 +64,11 @@ class Reconstruction(Task):
         given = params.models.get(params.model, {})
         return zoo.for_track(params.model, params.track, given, bands=len(self.wavelengths))
 
-    def training(self) -> CubeDataset:
+    def training(self) -> CubeDataset | ResidentSamples:
         """Augmented crops, or what `augment` says."""
         return self._training
 
-    def held_out(self) -> CubeDataset:
+    def held_out(self) -> CubeDataset | ResidentSamples:
         """Whole frames."""
         return self._held_out
 
@@ -126,13 +127,15 @@ class Reconstruction(Task):
         error = (truth - prediction).double().square().mean(dim=(1, 2, 3))
         return {PSNR: -10.0 * torch.log10(error.clamp_min(1e-12))}
 
-    def _samples(self, rows: pd.DataFrame, augment: Augment | None) -> CubeDataset:
+    def _samples(self, rows: pd.DataFrame, augment: Augment | None, *, learning: bool) -> CubeDataset | ResidentSamples:
         params = self.params
-        return CubeDataset(
-            rows,
-            track=params.track,
-            augment=augment,
-            seed=params.seed,
-            cache="none" if params.data.cache == "none" else "memory",
-            target="rgb_full" if self.target == layout.RGB_FULL else "hsi_61",
-        )
+        chosen: dict[str, Any] = {
+            "track": params.track,
+            "augment": augment,
+            "seed": params.seed,
+            "target": layout.RGB_FULL if self.target == layout.RGB_FULL else layout.CUBES,
+        }
+        if params.data.cache == "device" and learning and torch.cuda.is_available():
+            # The engine has chosen this process's GPU by the time of the first sample.
+            return ResidentSamples(rows, device=torch.device("cuda"), **chosen)
+        return CubeDataset(rows, cache="none" if params.data.cache == "none" else "memory", **chosen)

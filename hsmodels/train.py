@@ -33,12 +33,14 @@ _SHOWN_LEAKS = 5
 
 @dataclass(frozen=True)
 class Trained:
-    """A finished training: the record in the model's folder."""
+    """A finished training: the record in the model's folder, which is empty on all machines but the first."""
 
     folder: Path
     config: Mapping[str, Any]
 
     def __str__(self) -> str:
+        if not self.config:
+            return "took part in the training; machine 0 has the model"
         best, watch = self.config["checkpoints"]["best"], self.config["watch"]
         value = best["measures"].get(watch)
         shown = f"{watch} {value:.4f}" if value is not None else f"no {watch}"
@@ -70,8 +72,8 @@ def run(params: Params, *, params_file: Path | None = None, command: Sequence[st
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "run.json"
             write_json(file, {"params": params.model_dump_json(), "record": record})
-            launch.spawn("hsmodels.train", [str(file)], params.train.launch)
-        return Trained(paths.MODEL, checkpoint.record(paths.MODEL))
+            machine = launch.spawn("hsmodels.train", [str(file)], params.train.launch)
+        return Trained(paths.MODEL, checkpoint.record(paths.MODEL) if machine == 0 else {})
     return _train(params, record)
 
 

@@ -50,7 +50,7 @@ def check_world(world: int) -> None:
         )
 
 
-def spawn(module: str, arguments: Sequence[str], settings: Launch) -> None:
+def spawn(module: str, arguments: Sequence[str], settings: Launch) -> int:
     """Run `python -m module arguments` in each of this machine's processes, to the end.
 
     On several machines the same command runs on each; machine 0 is the meeting point.
@@ -59,6 +59,9 @@ def spawn(module: str, arguments: Sequence[str], settings: Launch) -> None:
         module: a module that ends in `worker`.
         arguments: its arguments.
         settings: how many processes on how many machines.
+
+    Returns:
+        The number of this machine; the first process, which writes the results, is on machine 0.
 
     Raises:
         UserError: the processes cannot be started like this.
@@ -73,6 +76,7 @@ def spawn(module: str, arguments: Sequence[str], settings: Launch) -> None:
         raise UserError(
             f"train.launch.processes is {settings.processes}, but this machine has {gpus} GPUs: start one a GPU."
         )
+    machine = _machine(settings)
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
     config = LaunchConfig(
         min_nodes=settings.machines,
@@ -81,7 +85,7 @@ def spawn(module: str, arguments: Sequence[str], settings: Launch) -> None:
         run_id=uuid.uuid4().hex if settings.machines == 1 else "hyperobject",
         max_restarts=0,
         shutdown_timeout=_GRACE_SECONDS,
-        **_meeting_point(settings),  # type: ignore[arg-type]
+        **_meeting_point(settings, machine),  # type: ignore[arg-type]
     )
     with _environment(settings.processes, cpu=gpus == 0), _handlers_kept():
         try:
@@ -95,6 +99,7 @@ def spawn(module: str, arguments: Sequence[str], settings: Launch) -> None:
                 print(f"error: process {rank} of the training was ended by {name}.", file=sys.stderr)
                 raise SystemExit(128 - failure.exitcode) from None
             raise SystemExit(failure.exitcode) from None
+    return machine
 
 
 def worker(run: Callable[[], object]) -> NoReturn:
@@ -132,16 +137,16 @@ def worker(run: Callable[[], object]) -> NoReturn:
     os._exit(code if isinstance(code, int) else 1)
 
 
-def _meeting_point(settings: Launch) -> dict[str, object]:
-    """Where the machines meet.
+def _machine(settings: Launch) -> int:
+    """Which machine this is.
 
     Raises:
-        UserError: there are several machines, and it is not said which this one is or where machine 0 is.
+        UserError: there are several, and nothing says so.
     """
     if settings.machines == 1:
-        return {"rdzv_backend": "c10d", "rdzv_endpoint": "localhost:0"}
-    machine = settings.machine
+        return 0
     given = [os.environ[name] for name in _MACHINE_VARIABLES if name in os.environ]
+    machine = settings.machine
     if machine is None and given and given[0].isdigit():
         machine = int(given[0])
     if machine is None or machine >= settings.machines:
@@ -149,6 +154,17 @@ def _meeting_point(settings: Launch) -> dict[str, object]:
             f"train.launch: which of the {settings.machines} machines is this? Set {_MACHINE_VARIABLES[0]} "
             f"to 0 to {settings.machines - 1} on each, or train.launch.machine."
         )
+    return machine
+
+
+def _meeting_point(settings: Launch, machine: int) -> dict[str, object]:
+    """Where the machines meet.
+
+    Raises:
+        UserError: there are several, and it is not said where machine 0 is.
+    """
+    if settings.machines == 1:
+        return {"rdzv_backend": "c10d", "rdzv_endpoint": "localhost:0"}
     if not settings.address:
         raise UserError("train.launch.address: with several machines, give the name or address of machine 0.")
     endpoint = f"{settings.address}:{settings.port}"

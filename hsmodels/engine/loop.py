@@ -197,9 +197,11 @@ class Loop:
         raise Preempted(self.interruption.number or signal.SIGTERM)
 
     def _save(self) -> None:
+        started = time.monotonic()
         if self.states is not None:
             self.states.save(self.state_dict())
         self._saved = time.monotonic()
+        self.session.meter.saving += self._saved - started
 
     def state_dict(self) -> dict[str, Any]:
         """All that a resumption needs, as tensors and plain values."""

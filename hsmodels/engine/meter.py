@@ -23,6 +23,7 @@ class Meter:
         seconds: time in updates, the wait for data included.
         waited: time in which this process waited for its next batch.
         scoring: time in measuring the held-out samples.
+        saving: time in saving the state.
         longest_scoring: the longest full measuring.
     """
 
@@ -30,12 +31,13 @@ class Meter:
     seconds: float = 0.0
     waited: float = 0.0
     scoring: float = 0.0
+    saving: float = 0.0
     longest_scoring: float = 0.0
 
     @property
     def elapsed(self) -> float:
         """All time spent, in seconds."""
-        return self.seconds + self.scoring
+        return self.seconds + self.scoring + self.saving
 
     def waiting(self, batches: Iterable[Item]) -> Iterator[Item]:
         """The batches, with the time that it takes to get each one counted."""
@@ -53,6 +55,7 @@ class Meter:
             "peak_memory_mb": peak_memory(device) / 2**20,
             "training_seconds": self.seconds,
             "scoring_seconds": self.scoring,
+            "saving_seconds": self.saving,
             "samples": self.samples,
             "processes": processes,
             "device": device.type,

@@ -102,7 +102,10 @@ class Session:
         )
         rank, world, pin = self.processes.rank, self.processes.world, self.device.type == "cuda"
         self.batches = GlobalBatches(settings.batch_size, rank=rank, world=world)
-        self.loader = loader(self.samples, self.batches, workers=settings.loader_workers, pin=pin)
+        # Samples that lie on the device are not read by other processes.
+        resident = bool(getattr(self.samples, "resident", False))
+        workers = 0 if resident else settings.loader_workers
+        self.loader = loader(self.samples, self.batches, workers=workers, pin=pin and not resident)
         single = Single(len(self.held_out), rank=rank, world=world)
         self.held_out_loader = loader(self.held_out, single, workers=min(settings.loader_workers, len(single)), pin=pin)
 
