@@ -1,14 +1,44 @@
-"""A Dask cluster for the tests of the stages that can use one."""
+"""A disk that takes no more and a Dask cluster, for the tests of the stages."""
 
+import errno
 import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from hsdata.errors import UserError
+
+
+@pytest.fixture(params=[errno.ENOSPC, errno.EACCES], ids=["full disk", "no permission"])
+def unwritable(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
+    """While `unwritable(name)` lasts, no file of that name can be written; it must end in a message to the user."""
+
+    def refusing(genuine: Callable[..., Any], name: str) -> Callable[..., Any]:
+        def method(self: Path, *args: Any, **options: Any) -> Any:
+            if self.name == name and [*args, *options.values()][:1] not in ([], ["r"], ["rb"]):
+                raise OSError(request.param, os.strerror(request.param))
+            return genuine(self, *args, **options)
+
+        return method
+
+    @contextmanager
+    def refused(name: str) -> Iterator[None]:
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "open", refusing(Path.open, name))
+            patch.setattr(Path, "write_bytes", refusing(Path.write_bytes, name))
+            patch.setattr(Path, "write_text", refusing(Path.write_text, name))
+            said = "No space left on the disk" if request.param == errno.ENOSPC else "check the permissions"
+            with pytest.raises(UserError, match=said):
+                yield
+
+    return refused
 
 
 @pytest.fixture(scope="session")

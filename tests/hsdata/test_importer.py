@@ -1,5 +1,6 @@
 import csv
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import h5py
@@ -123,6 +124,16 @@ def test_an_interrupted_import_is_completed_to_the_same_result(tmp_path: Path, m
         import_cubes(sources, tmp_path / "data", Options(tile=8))
     monkeypatch.undo()
     import_cubes(sources, tmp_path / "data", Options(tile=8))
+    assert content(tmp_path / "data") == content(tmp_path / "undisturbed")
+
+
+@pytest.mark.parametrize("name", ["Category-1_a_0001.h5", "Category-1_a_0001.png", "imports.csv", "groups.csv"])
+def test_what_could_not_be_written_is_written_by_the_next_import(tmp_path: Path, unwritable: Any, name: str) -> None:
+    source = capture(tmp_path)
+    import_cubes([source], tmp_path / "undisturbed", Options(tile=8))
+    with unwritable(name):
+        import_cubes([source], tmp_path / "data", Options(tile=8))
+    import_cubes([source], tmp_path / "data", Options(tile=8))
     assert content(tmp_path / "data") == content(tmp_path / "undisturbed")
 
 

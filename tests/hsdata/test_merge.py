@@ -80,6 +80,19 @@ def test_a_merged_folder_is_replaced_whole(frames):
     assert sorted(path.name for path in Path().iterdir()) == ["data", "derived", "merged"]
 
 
+@pytest.mark.parametrize("name", [f"{MIXED}.h5", merge.CATALOG_FILE])
+def test_a_merge_that_cannot_be_written_leaves_what_was_there(frames, unwritable, name):
+    with unwritable(name):
+        merge.merge(frames, "merged", workers=1)
+    assert not Path("merged").exists()
+    merge.merge(frames[:1], "merged", workers=1)
+    with unwritable(name):
+        merge.merge(frames, "merged", workers=1)
+    assert len(catalog.make("merged", 2)) == 5
+    merge.merge(frames, "merged", workers=1)
+    assert len(catalog.make("merged", 2)) == 6
+
+
 @pytest.mark.parametrize("target", ["data", "derived/smote"])
 def test_a_folder_that_is_something_else_is_left_alone(frames, target):
     before = sorted(Path(target).rglob("*"))

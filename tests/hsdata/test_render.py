@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -34,9 +35,13 @@ def test_a_cluster_makes_the_same_pictures(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     render.run(frame, "out", workers=1)
-    before = {path: path.read_bytes() for path in Path("out").rglob("*.*")}
+    before = content_of(Path("out"))
     assert render.run(frame, "out", scheduler=cluster, full=True).made == 4
-    assert {path: path.read_bytes() for path in Path("out").rglob("*.*")} == before
+    assert content_of(Path("out")) == before
+
+
+def content_of(folder: Path) -> dict[Path, bytes]:
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_strips_leave_no_seams(tmp_path: Path) -> None:
@@ -59,6 +64,16 @@ def test_only_what_changed_is_made_again(tmp_path: Path, frame: pd.DataFrame) ->
     assert (partly.made, partly.kept, partly.removed) == (1, 2, 1)
     assert not (out / "train" / f"{frame.id[1]}.png").exists()
     assert render.run(fewer, out, workers=1, full=True).made == 3
+
+
+def test_what_could_not_be_written_is_written_by_the_next_run(
+    tmp_path: Path, frame: pd.DataFrame, unwritable: Any
+) -> None:
+    render.run(frame, tmp_path / "undisturbed", workers=1)
+    with unwritable(f"{frame.id[2]}.png"):
+        render.run(frame, tmp_path / "out", workers=1)
+    assert render.run(frame, tmp_path / "out", workers=1).kept == 2
+    assert content_of(tmp_path / "out") == content_of(tmp_path / "undisturbed")
 
 
 def test_a_cube_that_is_not_the_catalogs_is_named(tmp_path: Path, frame: pd.DataFrame) -> None:

@@ -1,6 +1,7 @@
 import contextlib
 import hashlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -140,6 +141,18 @@ def test_a_damaged_sample_is_made_again(originals, plan):
     Path("out/train/rgb_2/mixed.png").unlink()
     assert len(smote.generate(plan, originals, "out").made) == 1
     assert tree("out") == before
+
+
+@pytest.mark.parametrize("name", ["mixed.png", "c.0.0.0", "catalog.csv"])
+def test_what_could_not_be_written_is_written_by_the_next_run(originals, plan, unwritable, name):
+    smote.generate(plan, originals, "out")
+    undisturbed = tree("out")
+    shutil.rmtree("out")
+    with unwritable(name):
+        smote.generate(plan, originals, "out")
+    assert tree("out") != undisturbed
+    smote.generate(plan, originals, "out")
+    assert tree("out") == undisturbed
 
 
 def test_another_camera_makes_other_pictures(originals, plan):
