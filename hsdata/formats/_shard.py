@@ -8,8 +8,10 @@ index of (offset, length) pairs in unsigned 64-bit little-endian integers, then 
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
+import threading
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -100,6 +102,22 @@ class ShardWriter:
         self._stream.write(index + _crc32c(index))
 
 
+class _Buffer(threading.local):
+    """Memory that a thread uses again: to a crop, fresh memory for each step costs more than the reading."""
+
+    def __init__(self) -> None:
+        self._bytes: Bytes = np.empty(0, dtype=np.uint8)
+
+    def take(self, size: int) -> Bytes:
+        if len(self._bytes) < size:
+            self._bytes = np.empty(size, dtype=np.uint8)
+        return self._bytes[:size]
+
+
+_encoded = _Buffer()
+_decoded = _Buffer()
+
+
 class LocalFile:
     """Byte ranges of a file. It is opened for each read: nothing is shared with a forked process."""
 
@@ -116,18 +134,17 @@ class LocalFile:
         before = self.path.stat().st_size - size
         if before < 0:
             raise DamagedError("the shard is shorter than its index")
-        return self.read([(before, before + size)])[0], before
+        return self.read([(before, before + size)])[0].copy(), before
 
     def read(self, ranges: list[tuple[int, int]]) -> list[Bytes]:
-        """The bytes from `start` up to `stop` of each range."""
-        parts = []
+        """The bytes from `start` up to `stop` of each range, which the thread's next call overwrites."""
+        ends = np.cumsum([stop - start for start, stop in ranges])
+        parts = np.split(_encoded.take(int(ends[-1])), ends[:-1])
         with self.path.open("rb", buffering=0) as stream:
-            for start, stop in ranges:
-                part = np.empty(stop - start, dtype=np.uint8)
+            for (start, _), part in zip(ranges, parts, strict=True):
                 stream.seek(start)
                 if stream.readinto(part.data) != len(part):
                     raise DamagedError("the shard is truncated")
-                parts.append(part)
         return parts
 
 
@@ -200,7 +217,7 @@ class ShardReader:
             first, last = max(top, row * chunk_rows), min(top + height, (row + 1) * chunk_rows)
             strip = values[:, first - top : last - top]
             inner = slice(first - row * chunk_rows, last - row * chunk_rows)
-            tile = np.empty(grid.chunk, dtype=grid.dtype)
+            tile = _decoded.take(math.prod(grid.chunk) * grid.dtype.itemsize).view(grid.dtype).reshape(grid.chunk)
             for column, encoded in zip(columns, self._fetch(row, columns), strict=True):
                 begin, end = max(left, column * chunk_columns), min(left + width, (column + 1) * chunk_columns)
                 self._decode(encoded, tile)
