@@ -75,7 +75,7 @@ def load(folder: str | Path = paths.MODEL, which: Which = "best") -> tuple[nn.Mo
         bands = len(config["wavelengths"])
     except (KeyError, TypeError) as error:
         raise UserError(f"{place / CONFIG} does not say what model this is ({error} is missing).") from None
-    model = zoo.for_track(name, track, params, bands=bands)
+    model = zoo.for_track(name, track, params, bands=bands, trained=True)
     _fill(zoo.inner(model), state, file, name)
     chosen = config.get("checkpoints", {}).get(which, {})
     return model.eval(), config | {"checkpoint": {"which": which, **chosen}}

@@ -256,8 +256,7 @@ def infer(state: State, *, up: bool) -> dict[str, Any] | None:
     """The parameters that a published state dict was trained with; None for another family's."""
     if _PIECE not in state:
         return None
-    expand = state.get("upsampler.conv_expand.weight")
-    factor = None if expand is None else math.isqrt(expand.shape[0] // expand.shape[1])
+    factor = _factor(state.get("upsampler.conv_expand.weight"))
     if up != (factor is not None and factor > 1):
         return None
     return {
@@ -279,7 +278,8 @@ class MSTPlusPlus(MST):
         n_feat: features at full resolution, and the width of an attention head.
         stage: transformers in sequence.
         upscale_factor: published checkpoints of cascades carry the weights of an upsampler that
-            nothing uses; a factor keeps a frozen place for them, None leaves them out.
+            nothing uses; a factor keeps a frozen place for them, None leaves them out. A state
+            dict that is loaded decides for itself.
     """
 
     def __init__(
@@ -293,11 +293,27 @@ class MSTPlusPlus(MST):
         super().__init__(in_channels, out_channels, n_feat, stage)
         if upscale_factor is not None:
             self.upsampler = Upsampler(out_channels, upscale_factor).requires_grad_(False)
+        self.register_load_state_dict_pre_hook(_as_loaded)  # type: ignore[no-untyped-call]
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) → (B, out_channels, H, W)."""
         height, width = x.shape[-2:]
         return self.features(x)[..., :height, :width]
+
+
+def _as_loaded(net: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    """Give the network the unused upsampler that a state dict has, or none."""
+    factor = _factor(state.get(f"{prefix}upsampler.conv_expand.weight"))
+    if hasattr(net, "upsampler"):
+        del net.upsampler
+    if factor is not None:
+        assert isinstance(net.conv_out, nn.Conv2d)
+        net.upsampler = Upsampler(net.conv_out.out_channels, factor).requires_grad_(False).to(net.conv_out.weight)
+
+
+def _factor(expand: Tensor | None) -> int | None:
+    """The upscale factor of an upsampler, by its first convolution's weights."""
+    return None if expand is None else math.isqrt(expand.shape[0] // expand.shape[1])
 
 
 @register(

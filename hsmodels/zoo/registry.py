@@ -134,6 +134,11 @@ def entries() -> Mapping[str, Entry]:
     return dict(sorted(_ENTRIES.items()))
 
 
+def part(state: State, prefix: str) -> dict[str, Tensor]:
+    """The entries of a state dict below a prefix, without it."""
+    return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+
+
 def names(track: int | None = None) -> list[str]:
     """The models' names, or those that take the input of `track`."""
     return [name for name, entry in entries().items() if track is None or track in entry.feeds]
@@ -174,7 +179,9 @@ def build(name: str, **params: Any) -> nn.Module:
     return row.factory(**row.parameters(params))
 
 
-def for_track(name: str, track: int, params: Mapping[str, Any], *, bands: int = _BANDS) -> nn.Module:
+def for_track(
+    name: str, track: int, params: Mapping[str, Any], *, bands: int = _BANDS, trained: bool = False
+) -> nn.Module:
     """Make a model that takes the batches of a track.
 
     Args:
@@ -182,6 +189,7 @@ def for_track(name: str, track: int, params: Mapping[str, Any], *, bands: int = 
         track: 1 takes RGGB planes (B, 1, H, W) in [0, 1]; 2 takes RGB (B, 3, H/2, W/2) in [0, 1].
         params: the model's own parameters, where they differ from the defaults.
         bands: bands of the cube, where `params` does not say.
+        trained: weights will be loaded into the model, so that a part's `pretrained` weights need not exist.
 
     Returns:
         A module from the batch to (B, bands, H, W), unclamped; to (B, 3, H, W) where `target_of(name)` is RGB.
@@ -204,6 +212,8 @@ def for_track(name: str, track: int, params: Mapping[str, Any], *, bands: int = 
     given = {**feed.defaults, **params, **feed.fixed}
     if row.bands is not None:
         given.setdefault(row.bands, bands)
+    if trained:
+        given.pop("pretrained", None)
     net = build(name, **given)
     return net if feed.prepare is None else Fed(net, feed.prepare)
 

@@ -1,0 +1,153 @@
+"""Cascades: a reversible network demosaics to RGB, MST++ makes the cube of that."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from pydantic import NonNegativeInt, PositiveInt
+from torch import Tensor, nn
+
+from hsdata import paths
+from hsdata.errors import UserError
+from hsmodels.zoo import mst, revsci
+from hsmodels.zoo.registry import Feed, State, part, register
+
+_FILE = "model.safetensors"
+
+
+class Cascade(nn.Sequential):
+    """Two networks in sequence, the first of them frozen or not.
+
+    Args:
+        first: from the track's input to RGB of the cube's size.
+        second: from RGB to the cube.
+        frozen: train the second only.
+        pretrained: the first's weights: the folder of a trained model, a `.safetensors` file, or the
+            name of a DVC experiment or Git revision whose model they are.
+
+    Raises:
+        UserError: the weights cannot be read, or are of another model.
+    """
+
+    def __init__(self, first: nn.Module, second: nn.Module, *, frozen: bool, pretrained: str | None):
+        super().__init__(first, second)
+        self.frozen = frozen
+        if pretrained is not None:
+            _load(first, pretrained)
+        first.requires_grad_(not frozen)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The track's input → cubes (B, out_channels, H, W)."""
+        first, second = self
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            rgb = first(x)
+        cube: Tensor = second(rgb)
+        return cube
+
+
+def _load(network: nn.Module, source: str) -> None:
+    state = _weights(source)
+    found = {key: tuple(value.shape) for key, value in state.items()}
+    wanted = {key: tuple(value.shape) for key, value in network.state_dict().items()}
+    if found != wanted:
+        odd = sorted(key for key in found.keys() | wanted.keys() if found.get(key) != wanted.get(key))
+        raise UserError(
+            f"'pretrained' names {source}, whose weights do not fit the first network ({', '.join(odd[:5])}"
+            f"{', ...' if len(odd) > 5 else ''}): set n_blocks and n_split as they were in that training."
+        )
+    network.load_state_dict(state)
+
+
+def _weights(source: str) -> dict[str, Tensor]:
+    place = Path(source)
+    file = place / _FILE if place.is_dir() else place
+    try:
+        content = file.read_bytes() if place.exists() else _of_revision(source)
+        return safetensors.torch.load(content)
+    except (OSError, safetensors.SafetensorError) as error:
+        raise UserError(
+            f"'pretrained' names {source}, whose weights cannot be read ({error}): give the folder of a trained "
+            "model, a .safetensors file, or the name of a DVC experiment."
+        ) from None
+
+
+def _of_revision(name: str) -> bytes:
+    import dvc.api
+    from dvc.exceptions import DvcException
+    from scmrepo.exceptions import SCMError
+
+    try:
+        content: bytes = dvc.api.read(str(paths.MODEL / _FILE), rev=name, mode="rb")
+    except (DvcException, SCMError) as error:
+        raise FileNotFoundError(f"there is no such file or folder, nor in DVC: {error}") from error
+    return content
+
+
+def infer(state: State, *, up: bool) -> dict[str, Any] | None:
+    """The parameters that a published state dict was trained with; None for another family's."""
+    first: Mapping[str, Any] | None = (revsci.infer_up if up else partial(revsci.infer, dimensions=3))(
+        part(state, "0.")
+    )
+    second = mst.infer(part(state, "1."), up=False)
+    return None if first is None or second is None else {**first, **second}
+
+
+@register("revsci_mstpp", feeds={1: Feed()}, infer=partial(infer, up=False))
+def revsci_mstpp(
+    n_blocks: NonNegativeInt = 12,
+    n_split: PositiveInt = 2,
+    old_mode: bool = False,
+    in_channels: PositiveInt = 3,
+    out_channels: PositiveInt = 61,
+    n_feat: PositiveInt = 61,
+    stage: PositiveInt = 3,
+    upscale_factor: PositiveInt | None = 1,
+    frozen: bool = True,
+    pretrained: str | None = None,
+) -> nn.Module:
+    """A mosaic to RGB by `revsci_rgb`, then to a cube by `mst_plus_plus`; see these and `Cascade`."""
+    first = revsci.RevSCIRGB(n_blocks, n_split, old_mode)
+    second = mst.MSTPlusPlus(in_channels, out_channels, n_feat, stage, upscale_factor)
+    return Cascade(first, second, frozen=frozen, pretrained=pretrained)
+
+
+@register("revsci_mstpp_up", feeds={2: Feed()}, infer=partial(infer, up=True))
+def revsci_mstpp_up(
+    n_blocks: NonNegativeInt = 12,
+    n_split: PositiveInt = 2,
+    old_mode: bool = False,
+    in_channels: PositiveInt = 3,
+    out_channels: PositiveInt = 61,
+    n_feat: PositiveInt = 61,
+    stage: PositiveInt = 3,
+    upscale_factor: PositiveInt | None = 1,
+    frozen: bool = True,
+    pretrained: str | None = None,
+) -> nn.Module:
+    """A small RGB image to full size by `revsci_rgb_up`, then to a cube; see `revsci_mstpp`."""
+    first = revsci.RevSCIRGBUp(n_blocks, n_split, old_mode)
+    second = mst.MSTPlusPlus(in_channels, out_channels, n_feat, stage, upscale_factor)
+    return Cascade(first, second, frozen=frozen, pretrained=pretrained)
+
+
+@register("revsci_mstpp_no_pretrain", feeds={1: Feed()})
+def revsci_mstpp_no_pretrain(
+    n_blocks: NonNegativeInt = 12,
+    n_split: PositiveInt = 2,
+    old_mode: bool = False,
+    in_channels: PositiveInt = 3,
+    out_channels: PositiveInt = 61,
+    n_feat: PositiveInt = 61,
+    stage: PositiveInt = 3,
+    upscale_factor: PositiveInt | None = 1,
+) -> nn.Module:
+    """`revsci_mstpp`, both networks trained from the start."""
+    return revsci_mstpp(
+        n_blocks, n_split, old_mode, in_channels, out_channels, n_feat, stage, upscale_factor, frozen=False
+    )
