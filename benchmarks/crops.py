@@ -36,7 +36,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=int, default=1024, help="height and width of the cube in pixels")
     parser.add_argument("--crop", type=int, default=256, help="height and width of a crop in pixels")
-    parser.add_argument("--repeat", type=int, default=9, help="measurements of each kind; crops: four times as many")
+    parser.add_argument("--repeat", type=int, default=5, help="measurements of each kind; crops: four times as many")
     parser.add_argument("--chunk", type=int, default=64, help="side of a chunk in pixels")
     options = parser.parse_args()
     if not 0 < options.crop <= options.size:
