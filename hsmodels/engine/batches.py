@@ -92,6 +92,7 @@ def loader(samples: Samples, batches: Sampler[list[Key]], *, workers: int, pin: 
         prefetch_factor=4 if workers else None,
         pin_memory=pin,
         collate_fn=_collated,
+        generator=torch.Generator(),
         worker_init_fn=_patient_worker,
     )
 

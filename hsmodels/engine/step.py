@@ -80,8 +80,9 @@ class Stepper:
         names: list[str] = []
         for step in steps:
             mine = batches.mine(step)
-            seeded(session.seed, epoch, step, self.processes.rank)
             of_one_size = self._in_step(next(stream))
+            # After the loader, which draws from the generators when an epoch, or a resumed part of one, begins.
+            seeded(session.seed, epoch, step, self.processes.rank)
             for turn, part in enumerate(of_one_size):
                 batch = session.on_device(part.batch)
                 own = [mine[place] for place in part.places if place < len(mine)]
