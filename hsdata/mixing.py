@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -19,8 +20,9 @@ from hsdata.resize import bilinear, taps
 VERSION = 1
 """Raise it when the same pair comes to give other bytes: every synthetic sample is then made anew."""
 
-# The least height of a strip of rows, in pixels.
+# The least height of a strip of rows, in pixels, and the greatest that sparing a second decoding is worth.
 _ROWS = 64
+_MOST_ROWS = 512
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class Work:
     camera: Camera
     cube_out: str
     input_out: str
+    rgb_out: str
 
 
 def make(work: Work) -> dict[str, Any]:
@@ -51,10 +54,12 @@ def make(work: Work) -> dict[str, Any]:
         first, second = (stack.enter_context(raw.opened(cube, shape)) for cube, shape in pairs)
         sources = (_Source(first, work.size, work.normalize), _Source(second, work.size, work.normalize))
         content = facts.Content(first.shape[0])
-        pictures: list[NDArray[np.float32]] = []
-        strips = _observed(_mixed(sources, work), first.wavelengths, work, content, pictures)
+        seen = _Seen([], [])
+        rows = _rows_of_a_strip(work, first, second)
+        strips = _observed(_mixed(sources, work, rows), first.wavelengths, work, content, seen)
         _write_cube(work, strips, first.wavelengths)
-    plane = _lerped_inputs(work) if work.rgb == "lerp" else np.concatenate(pictures, axis=1)
+    image.write(work.rgb_out, np.concatenate(seen.rgb_full, axis=1))
+    plane = _lerped_inputs(work) if work.rgb == "lerp" else np.concatenate(seen.inputs, axis=1)
     if work.track == 1:
         mosaic.write(work.input_out, plane)
     else:
@@ -101,11 +106,25 @@ class _Source:
         return values
 
 
-def _mixed(sources: tuple[_Source, _Source], work: Work) -> Iterator[NDArray[np.float32]]:
-    """The mixture from top to bottom in strips of whole chunks and whole pairs of rows."""
-    height = work.size[0]
+@dataclass(frozen=True)
+class _Seen:
+    """What the camera has seen of the mixture so far, strip by strip: the input, and full-size 8-bit RGB."""
+
+    inputs: list[NDArray[np.float32]]
+    rgb_full: list[NDArray[np.uint8]]
+
+
+def _rows_of_a_strip(work: Work, *cubes: hdf5.Opened) -> int:
+    """Height of a strip of whole chunks and whole pairs of rows that cuts, where it can, no chunk of a source."""
     step = 2 * work.chunk
     step *= -(-_ROWS // step)
+    uncut = math.lcm(step, *(cube.rows for cube in cubes if cube.shape[1:] == work.size))
+    return uncut if uncut <= _MOST_ROWS else step
+
+
+def _mixed(sources: tuple[_Source, _Source], work: Work, step: int) -> Iterator[NDArray[np.float32]]:
+    """The mixture from top to bottom in strips of so many rows."""
+    height = work.size[0]
     mix = _mixer(work.device)
     for top in range(0, height, step):
         rows = min(step, height - top)
@@ -137,14 +156,15 @@ def _observed(
     wavelengths: NDArray[np.float64],
     work: Work,
     content: facts.Content,
-    pictures: list[NDArray[np.float32]],
+    seen: _Seen,
 ) -> Iterator[NDArray[np.float32]]:
     """The strips themselves, seen in passing by the hash and the camera."""
     for strip in strips:
         content.update(strip)
+        cube = Cube(strip, wavelengths, work.name)
+        seen.rgb_full.append(image.quantised(work.camera.rgb_full(cube)))
         if work.rgb == "render":
-            cube = Cube(strip, wavelengths, work.name)
-            pictures.append(work.camera.mosaic(cube) if work.track == 1 else work.camera.rgb_2(cube))
+            seen.inputs.append(work.camera.mosaic(cube) if work.track == 1 else work.camera.rgb_2(cube))
         yield strip
 
 

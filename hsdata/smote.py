@@ -77,10 +77,11 @@ def generate(
     """Bring the synthetic samples in `out` up to date with the plan.
 
     A sample is `x1 + lam (x2 - x1)`, of the cubes pixel by pixel, in float32. It lies in
-    `<split>/hsi_61_zarr/<id>.zarr`, its input in `<split>/rgb_2/<id>.png` or `<split>/mosaic/<id>.npy`, and
-    `catalog.csv` lists all of them. A sample is made when its sources' content, its proportion or any choice
-    below differ from those it was made with, or when it is damaged. On the CPU the bytes are the same on any
-    machine with any number of workers. Each worker holds a few strips of both sources.
+    `<split>/hsi_61_zarr/<id>.zarr`, its input in `<split>/rgb_2/<id>.png` or `<split>/mosaic/<id>.npy`, its
+    full-size picture in `<split>/rgb_full/<id>.png`, and `catalog.csv` lists all of them. A sample is made when
+    its sources' content, its proportion or any choice below differ from those it was made with, or when it is
+    damaged. On the CPU the bytes are the same on any machine with any number of workers. Each worker holds a few
+    strips of both sources.
 
     Args:
         plan: see `hsdata.pairs.plan`.
@@ -135,6 +136,7 @@ def generate(
             size=_size(first, second, size),
             cube_out=raw.location(folder / outputs[0], scheduler),
             input_out=raw.location(folder / outputs[1], scheduler),
+            rgb_out=raw.location(folder / outputs[2], scheduler),
             **choices,
         )
         jobs.append(incremental.Job(name, _key(work, first, second), outputs, work))
@@ -189,12 +191,16 @@ def _size(first: Row, second: Row, size: int | None) -> tuple[int, int]:
     return int(smaller["height"]), int(smaller["width"])
 
 
-def _outputs(entry: Row, track: int, suffix: str) -> tuple[str, str]:
-    """The files of a planned sample, relative to the folder: its cube and its input."""
+def _outputs(entry: Row, track: int, suffix: str) -> tuple[str, str, str]:
+    """The files of a planned sample, relative to the folder: its cube, its input and its full-size picture."""
     modality = layout.INPUT_MODALITY[track]
     kind = layout.CUBES if suffix == ".h5" else layout.CUBES_ZARR
     split, name = entry["split"], entry["synthetic_id"]
-    return f"{split}/{kind}/{name}{suffix}", f"{split}/{modality}/{name}{layout.SUFFIXES[modality][0]}"
+    return (
+        f"{split}/{kind}/{name}{suffix}",
+        f"{split}/{modality}/{name}{layout.SUFFIXES[modality][0]}",
+        f"{split}/{layout.RGB_FULL}/{name}.png",
+    )
 
 
 def _key(work: mixing.Work, first: Row, second: Row) -> str:
@@ -203,7 +209,7 @@ def _key(work: mixing.Work, first: Row, second: Row) -> str:
     choices = (work.lam, work.size, work.track, work.normalize, work.rgb, work.chunk, work.dtype, work.device)
     camera = work.camera
     seen = [table if table is None else table.tolist() for table in (camera.sensitivities, camera.wavelengths)]
-    picture = [*seen, camera.linear] if work.rgb == "render" else []
+    picture = [*seen, camera.linear]
     return incremental.key_of(sources, inputs, choices, picture, mixing.VERSION)
 
 
@@ -218,7 +224,7 @@ def _catalogued(
     entries = []
     for entry in _entries(plan):
         source = rows[entry["id1"]]
-        cube, picture = _outputs(entry, track, suffix)
+        cube, picture, rgb_full = _outputs(entry, track, suffix)
         entries.append(
             {
                 "id": entry["synthetic_id"],
@@ -229,7 +235,7 @@ def _catalogued(
                 "group": "",
                 "cube": (folder / cube).as_posix(),
                 "input": (folder / picture).as_posix(),
-                "rgb_full": "",
+                "rgb_full": (folder / rgb_full).as_posix(),
                 "synthetic": True,
                 "id1": entry["id1"],
                 "id2": entry["id2"],

@@ -39,7 +39,7 @@ def frames(place, tmp_path, monkeypatch):
 def test_originals_and_synthetic_samples_stand_in_one_folder(frames, link):
     summary = merge.merge(frames, "merged", link=link, workers=1)
     assert (summary.originals, summary.synthetic) == (5, 1)
-    assert (summary.linked, summary.written) == ((10, 1) if link else (0, 11))
+    assert (summary.linked, summary.written) == ((11, 1) if link else (0, 12))
     place = Path("merged/track2/train")
     assert (place / "rgb_2/Category-1_a_0000.png").is_symlink() == link
     assert not (place / f"hsi_61/{MIXED}.h5").is_symlink()

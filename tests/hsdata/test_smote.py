@@ -7,8 +7,10 @@ import subprocess
 import sys
 import time
 import tracemalloc
+import types
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -90,6 +92,9 @@ def test_a_sample_is_the_mixture_of_its_sources_and_its_picture_that_of_the_mixt
         picture = image.read(row.input)
         np.testing.assert_allclose(picture, Camera().rgb_2(stored), atol=0.5 / 255 + 1e-6)
         assert row.input_hash == facts.content_hash(picture)
+        np.testing.assert_array_equal(
+            image.quantised(image.read(row.rgb_full)), image.quantised(Camera().rgb_full(stored))
+        )
         assert (row.synthetic, row.track, row.height, row.width, row.bands) == (True, 2, 16, 16, 61)
     assert set(made["category"]) == {1, 2} and set(made["category_name"]) == {"Category-1", "Category-2"}
     assert Path("out/train/hsi_61_zarr/mixed.zarr").is_dir() and Path("out/train/rgb_2/mixed.png").is_file()
@@ -232,6 +237,27 @@ def test_pictures_of_the_first_samples_stand_beside_their_sources(project, catal
     assert [path.stem for path in Path("out/preview").iterdir()] == [plan["synthetic_id"][0]]
     smote.generate(plan, originals, "out", track=track)
     assert not Path("out/preview").exists()
+
+
+@pytest.mark.parametrize("track", [1, 2])
+def test_synthetic_samples_have_the_full_size_picture_as_a_target_too(project, catalogs, plan, track):
+    dataset = pytest.importorskip("hsdata.dataset")
+    smote.generate(plan, catalogs[track], "out", track=track)
+    made = smote.load("out")
+    items = dataset.CubeDataset(made, track=track, target="rgb_full")
+    for place, row in enumerate(made.itertuples(index=False)):
+        expected = image.quantised(Camera().rgb_full(zarr.read(row.cube)))
+        np.testing.assert_array_equal(image.quantised(items[place]["target"].numpy()), expected)
+
+
+@pytest.mark.parametrize(("rows", "expected"), [(48, 384), (1, 128), (1000, 128)])
+def test_strips_cut_no_chunk_of_a_source_unless_they_would_be_large(tmp_path, rows, expected):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("cube", (1000, 4, 61), "f4", chunks=(rows, 4, 61))
+        file["wavelengths"] = np.arange(61.0)
+    with hdf5.opened(tmp_path / "a.h5") as cube:
+        work = types.SimpleNamespace(chunk=64, size=(1000, 4))
+        assert mixing._rows_of_a_strip(work, cube, cube) == expected
 
 
 def test_nothing_planned_makes_an_empty_catalog(originals):
