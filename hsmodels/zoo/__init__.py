@@ -1,5 +1,16 @@
 """The models, by name: one file a family, a registry, and an example to copy (`example.py`)."""
 
+from hsmodels.zoo.published import import_checkpoint, import_to
 from hsmodels.zoo.registry import build, fit, for_track, inner, is_closed_form, names, target_of
 
-__all__ = ["build", "fit", "for_track", "inner", "is_closed_form", "names", "target_of"]
+__all__ = [
+    "build",
+    "fit",
+    "for_track",
+    "import_checkpoint",
+    "import_to",
+    "inner",
+    "is_closed_form",
+    "names",
+    "target_of",
+]

@@ -136,7 +136,7 @@ def revsci_mstpp_up(
     return Cascade(first, second, frozen=frozen, pretrained=pretrained)
 
 
-@register("revsci_mstpp_no_pretrain", feeds={1: Feed()})
+@register("revsci_mstpp_no_pretrain", feeds={1: Feed()}, infer=partial(infer, up=False))
 def revsci_mstpp_no_pretrain(
     n_blocks: NonNegativeInt = 12,
     n_split: PositiveInt = 2,

@@ -5,9 +5,9 @@ Given the h, each x follows by subtraction. The backward pass walks the blocks f
 first, rebuilds the input of each from its output and differentiates its branches on the way, so
 that the memory of training does not grow with the number of blocks.
 
-The sums are made in twice the precision of the branches (float32 where these run in half
-precision). Undone, they give what a branch saw to its last bit, nearly always; in the branches'
-own precision the rounding errors of a sum would be amplified from block to block on the way back.
+The sums are made in float64, whatever the precision of the branches. Undone, they give what a
+branch saw to its last bit, nearly always; in the branches' own precision, and in float32 where
+these run in half precision, rounding errors would be amplified from block to block on the way back.
 """
 
 from __future__ import annotations
@@ -84,9 +84,7 @@ def _sums(x: Tensor, n_split: int, weights: Sequence[Tensor]) -> Tensor:
 
 
 def _wide(x: Tensor) -> Tensor:
-    if x.dtype in (torch.float16, torch.bfloat16) or x.device.type == "mps":
-        return x.float()
-    return x.double()
+    return x.float() if x.device.type == "mps" else x.double()  # Apple's GPUs have no float64
 
 
 def _by_block(weights: Sequence[Tensor], n_split: int) -> list[list[Branch]]:
