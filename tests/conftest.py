@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+import hsmodels  # noqa: F401  (says how threads wait, before torch is imported)
+
 # How long an example takes says more of the machine than of the code.
 settings.register_profile("project", deadline=None)
 settings.load_profile("project")
