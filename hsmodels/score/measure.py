@@ -16,6 +16,7 @@ from hsdata.errors import UserError
 from hsmodels.score import colour, scale, spatial
 from hsmodels.score.arrays import Array, as_tensor
 from hsmodels.score.spectral import MAGNITUDE_LIMIT, spectral_maps, working_type
+from hsmodels.score.strips import one_thread_per_operation, over_strips
 
 # Pixels handled together: of a render for colour differences, and of a batch of images.
 _COLOUR_STRIP = 1 << 14
@@ -147,7 +148,7 @@ def _scored(pair: _Pair, weights: Tensor | None) -> dict[str, Tensor]:
     _, _, height, width = pair.truth.shape
     step = max(1, _PIXELS_AT_ONCE // (height * width))
     parts = []
-    with torch.no_grad(), torch.autocast(pair.truth.device.type, enabled=False):
+    with torch.no_grad(), torch.autocast(pair.truth.device.type, enabled=False), one_thread_per_operation():
         for first in range(0, len(pair.truth), step):
             chunk = slice(first, first + step)
             masks = None if weights is None else weights[chunk]
@@ -187,18 +188,9 @@ def measures(
     batch, _, height, width = truth.shape
     maps = spectral_maps(truth.flatten(2), prediction.flatten(2), to_rgb, weights, floor)
 
-    renders, squared, differences = [], [], []
-    step = _COLOUR_STRIP if truth.device.type == "cpu" else _DEVICE_STRIP
-    dtype = working_type(truth, prediction)
-    for start in range(0, height * width, step):
-        linear = [x[..., start : start + step] for x in (maps.truth_rgb, maps.prediction_rgb)]
-        encoded = [colour.encode(x) for x in linear]
-        squared.append((encoded[0] - encoded[1]).square().mean(dim=1))
-        renders.append(torch.stack(encoded).to(dtype))
-        differences.append(colour.ciede2000(*map(colour.lab, linear)))
-    images = torch.cat(renders, dim=-1).reshape(2, batch, 3, height, width)
+    rendered = _rendered(maps.truth_rgb, maps.prediction_rgb, working_type(truth, prediction))
+    images = rendered.images.reshape(2, batch, 3, height, width)
     similarity = spatial.ssim_map(images[0], images[1]).flatten(1).double()
-
     pixels = maps.sam.new_full((batch, 1), height * width) if weights is None else weights.sum(dim=-1)
 
     def averaged(values: Tensor) -> Tensor:
@@ -210,7 +202,34 @@ def measures(
         "SAM_deg": torch.rad2deg(averaged(maps.sam)),
         "SID": averaged(maps.sid),
         "ERGAS": scale.ergas(maps.squared / pixels[..., None], maps.truth_sum / pixels[..., None]),
-        "PSNR_dB": spatial.psnr(averaged(torch.cat(squared, dim=-1))),
+        "PSNR_dB": spatial.psnr(averaged(rendered.squared)),
         "SSIM": averaged(similarity),
-        "DeltaE00": averaged(torch.cat(differences, dim=-1)),
+        "DeltaE00": averaged(rendered.difference),
     }
+
+
+class _Rendered(NamedTuple):
+    """Renders (2, B, 3, n) of truth and prediction; their squared error and ΔE00, (B, n) float64."""
+
+    images: Tensor
+    squared: Tensor
+    difference: Tensor
+
+
+def _rendered(truth: Tensor, prediction: Tensor, dtype: torch.dtype) -> _Rendered:
+    """Renders, as `dtype`, of linear sRGB (B, 3, n) float64."""
+
+    def render(at: slice) -> _Rendered:
+        linear = truth[..., at], prediction[..., at]
+        encoded = torch.stack([colour.encode(x) for x in linear])
+        squared = (encoded[0] - encoded[1]).square().mean(dim=1)
+        difference = colour.ciede2000(colour.lab(linear[0]), colour.lab(linear[1]))
+        return _Rendered(encoded.to(dtype), squared, difference)
+
+    pixels = truth.shape[-1]
+    if torch.is_grad_enabled() and prediction.requires_grad:
+        return render(slice(0, pixels))
+    step = _COLOUR_STRIP if truth.device.type == "cpu" else _DEVICE_STRIP
+    strips = [slice(start, start + step) for start in range(0, pixels, step)]
+    parts = over_strips(render, strips, truth.device)
+    return _Rendered(*(torch.cat(tensors, dim=-1) for tensors in zip(*parts, strict=True)))

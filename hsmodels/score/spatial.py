@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hsmodels.score.strips import over_strips
+
 RADIUS: Final = 5
 SIGMA: Final = 1.5
 # (K L)² for K = 0.01 and 0.03, data range L = 1.
@@ -64,18 +66,22 @@ def ssim_map(first: Tensor, second: Tensor) -> Tensor:
     height, width = first.shape[-2:]
     rows, columns = _mirrored(height, first.device), _mirrored(width, first.device)
     x, y = (planes.index_select(-2, rows).index_select(-1, columns) for planes in (first, second))
+    if torch.is_grad_enabled() and (x.requires_grad or y.requires_grad):
+        return _similarity(x, y)
     step = _CPU_ROWS if first.device.type == "cpu" else height
-    strips = []
-    for top in range(0, height, step):
-        size = min(step, height - top) + 2 * RADIUS
-        a, b = x.narrow(-2, top, size), y.narrow(-2, top, size)
-        planes = torch.stack([a, b, a * a + b * b, a * b])
-        mean_a, mean_b, squares, products = _filtered(_filtered(planes, -2), -1)
-        means, mean_squares = mean_a * mean_b, mean_a * mean_a + mean_b * mean_b
-        similarity = (2.0 * means + LUMINANCE_CONSTANT) / (mean_squares + LUMINANCE_CONSTANT)
-        similarity = similarity * (2.0 * (products - means) + CONTRAST_CONSTANT)
-        strips.append((similarity / (squares - mean_squares + CONTRAST_CONSTANT)).mean(dim=1))
-    return torch.cat(strips, dim=1)
+    strips = [slice(top, min(top + step, height) + 2 * RADIUS) for top in range(0, height, step)]
+    return torch.cat(over_strips(lambda at: _similarity(x[..., at, :], y[..., at, :]), strips, x.device), dim=1)
+
+
+def _similarity(x: Tensor, y: Tensor) -> Tensor:
+    """`ssim_map` of padded images."""
+    planes = torch.stack([x, y, x * x + y * y, x * y])
+    mean_x, mean_y, squares, products = _filtered(_filtered(planes, -2), -1)
+    means, mean_squares = mean_x * mean_y, mean_x * mean_x + mean_y * mean_y
+    luminance = (2.0 * means + LUMINANCE_CONSTANT) / (mean_squares + LUMINANCE_CONSTANT)
+    contrast = (2.0 * (products - means) + CONTRAST_CONSTANT) / (squares - mean_squares + CONTRAST_CONSTANT)
+    similarity: Tensor = (luminance * contrast).mean(dim=1)
+    return similarity
 
 
 def psnr(squared_error: Tensor) -> Tensor:

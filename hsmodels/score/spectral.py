@@ -7,12 +7,14 @@ keeps no copy of the cube either.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
 from typing import Any, Final, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+from hsmodels.score.strips import over_strips
 
 SAM_EPSILON: Final = 1e-8
 """Added to the product of the norms in the cosine of two spectra."""
@@ -23,8 +25,8 @@ SID_EPSILON: Final = 1e-12
 # Larger magnitudes are outside any reflectance; squares of this one still fit in float64.
 MAGNITUDE_LIMIT: Final = 1e30
 
-# Elements of a strip: a few buffers of it fit in the processor's shared cache. Accelerators want few, large calls.
-_CPU_STRIP: Final = 61 * 8192
+# Elements of a strip: a few buffers of it a core fit in the processor's cache. Accelerators want few, large calls.
+_CPU_STRIP: Final = 61 * 4096
 _DEVICE_STRIP: Final = 1 << 24
 
 
@@ -80,18 +82,24 @@ def working_type(truth: Tensor, prediction: Tensor) -> torch.dtype:
     return torch.float64 if torch.float64 in (truth.dtype, prediction.dtype) else torch.float32
 
 
-def _strips(truth: Tensor) -> Iterator[slice]:
+def _strips(truth: Tensor) -> list[slice]:
     batch, bands, pixels = truth.shape
     elements = _CPU_STRIP if truth.device.type == "cpu" else _DEVICE_STRIP
     step = max(64, elements // (batch * bands))
-    for start in range(0, pixels, step):
-        yield slice(start, min(start + step, pixels))
+    return [slice(start, min(start + step, pixels)) for start in range(0, pixels, step)]
 
 
-def _buffers(truth: Tensor, dtype: torch.dtype, count: int) -> Tensor:
-    batch, bands, _ = truth.shape
-    first = next(_strips(truth))
-    return torch.empty((count, batch, bands, first.stop), dtype=dtype, device=truth.device)
+class _Buffers(threading.local):
+    """Three scratch tensors like a strip, for each thread its own."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        self.dtype = dtype
+        self.kept: Tensor | None = None
+
+    def like(self, strip: Tensor) -> Tensor:
+        if self.kept is None or self.kept.shape[-1] < strip.shape[-1]:
+            self.kept = torch.empty((3, *strip.shape), dtype=self.dtype, device=strip.device)
+        return self.kept[..., : strip.shape[-1]]
 
 
 def _loaded(cube: Tensor, at: slice, dtype: torch.dtype) -> Tensor:
@@ -152,10 +160,11 @@ def _forward(truth: Tensor, prediction: Tensor, colour: Tensor, weights: Tensor 
         prediction_rgb=torch.empty((batch, 3, pixels), **double),  # type: ignore[call-overload]
     )
     visible = _visible(colour)
-    buffers = _buffers(truth, dtype, 3)
-    for at in _strips(truth):
+    buffers = _Buffers(dtype)
+
+    def walk(at: slice) -> tuple[Tensor, Tensor]:
         a, b = _loaded(truth, at, dtype), _loaded(prediction, at, dtype)
-        x, y, z = buffers[..., : at.stop - at.start]
+        x, y, z = buffers.like(a)
 
         gap, _ = _cosine_gap(a, b, (_norm(a, x), _norm(b, x)), x)
         maps.sam[:, at] = gap.mul_(0.5).sqrt_().asin_().mul_(2.0)
@@ -170,12 +179,17 @@ def _forward(truth: Tensor, prediction: Tensor, colour: Tensor, weights: Tensor 
 
         torch.sub(a, b, out=x).square_()
         if weights is None:
-            maps.squared[:, 0] += x.sum(dim=2)
-            maps.truth_sum[:, 0] += a.sum(dim=2)
-        else:
-            for k, mask in enumerate(weights[:, :, None, at].to(dtype).unbind(dim=1)):
-                maps.squared[:, k] += torch.mul(x, mask, out=y).sum(dim=2)
-                maps.truth_sum[:, k] += torch.mul(a, mask, out=y).sum(dim=2)
+            return x.sum(dim=2)[:, None].double(), a.sum(dim=2)[:, None].double()
+        sums = [
+            (torch.mul(x, mask, out=y).sum(dim=2), torch.mul(a, mask, out=z).sum(dim=2))
+            for mask in weights[:, :, None, at].to(dtype).unbind(dim=1)
+        ]
+        squared, total = (torch.stack(column, dim=1).double() for column in zip(*sums, strict=True))
+        return squared, total
+
+    for squared, total in over_strips(walk, _strips(truth), truth.device):
+        maps.squared.add_(squared)
+        maps.truth_sum.add_(total)
     return maps
 
 
@@ -198,11 +212,12 @@ class _Spectral(torch.autograd.Function):
         floor: float = ctx.floor
         dtype = working_type(truth, prediction)
         visible = _visible(colour)
-        buffers = _buffers(truth, dtype, 3)
+        buffers = _Buffers(dtype)
         result = torch.empty_like(prediction)
-        for at in _strips(truth):
+
+        def walk(at: slice) -> None:
             a, b = _loaded(truth, at, dtype), _loaded(prediction, at, dtype)
-            x, y, z = buffers[..., : at.stop - at.start]
+            x, y, z = buffers.like(a)
 
             # The angle: dcos/db = (a - cos |a|/|b| b) / (|a||b| + ε), dθ/dcos = -1 / sin θ.
             norms = (_norm(a, x), _norm(b, x))
@@ -230,4 +245,6 @@ class _Spectral(torch.autograd.Function):
             z.addcmul_(x, incoming.squared[:, 0, :, None].to(dtype), value=2.0)
             z[:, visible] += (colour[:, visible].mT @ incoming.prediction_rgb[:, :, at]).to(dtype)
             result[:, :, at] = z
+
+        over_strips(walk, _strips(truth), truth.device)
         return None, result, None, None

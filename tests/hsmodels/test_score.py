@@ -165,6 +165,20 @@ def test_large_batches_are_scored_in_parts(monkeypatch: pytest.MonkeyPatch) -> N
     assert all(torch.allclose(whole[name], parts[name], rtol=1e-12) for name in score.NAMES)
 
 
+def test_the_number_of_threads_changes_no_bit() -> None:
+    truth, prediction = (x.astype(np.float32) for x in pair(height=200, width=190))
+    before = torch.get_num_threads()
+    found = []
+    try:
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            found.append(score.ssc(truth, prediction))
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert found[0] == found[1]
+
+
 def test_a_mask_of_everything_changes_nothing() -> None:
     truth, prediction = pair()
     close(score.ssc(truth, prediction, mask=np.ones(truth.shape[1:], dtype=bool)), score.ssc(truth, prediction))
@@ -344,6 +358,13 @@ def test_errors_by_band_are_the_definitions() -> None:
     assert whole["RMSE"] == pytest.approx(np.sqrt(((prediction - truth) ** 2).mean()), rel=1e-9)
     with pytest.raises(UserError, match="one shape"):
         score.spectral_errors(truth, prediction[:3])
+
+
+def test_tensors_of_inference_mode_are_scored() -> None:
+    truth, prediction = pair(height=80, width=90)
+    expected = score.ssc(truth, prediction)
+    with torch.inference_mode():
+        assert score.ssc(torch.from_numpy(truth) * 1.0, torch.from_numpy(prediction) * 1.0) == expected
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
