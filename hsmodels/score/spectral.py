@@ -150,14 +150,17 @@ def _forward(truth: Tensor, prediction: Tensor, colour: Tensor, weights: Tensor 
     batch, bands, pixels = truth.shape
     dtype = working_type(truth, prediction)
     masks = 1 if weights is None else weights.shape[1]
-    double = {"dtype": torch.float64, "device": truth.device}
+
+    def zeros(*shape: int) -> Tensor:
+        return torch.zeros(shape, dtype=torch.float64, device=truth.device)
+
     maps = SpectralMaps(
-        sam=torch.empty((batch, pixels), **double),  # type: ignore[call-overload]
-        sid=torch.empty((batch, pixels), **double),  # type: ignore[call-overload]
-        squared=torch.zeros((batch, masks, bands), **double),  # type: ignore[call-overload]
-        truth_sum=torch.zeros((batch, masks, bands), **double),  # type: ignore[call-overload]
-        truth_rgb=torch.empty((batch, 3, pixels), **double),  # type: ignore[call-overload]
-        prediction_rgb=torch.empty((batch, 3, pixels), **double),  # type: ignore[call-overload]
+        sam=zeros(batch, pixels),
+        sid=zeros(batch, pixels),
+        squared=zeros(batch, masks, bands),
+        truth_sum=zeros(batch, masks, bands),
+        truth_rgb=zeros(batch, 3, pixels),
+        prediction_rgb=zeros(batch, 3, pixels),
     )
     visible = _visible(colour)
     buffers = _Buffers(dtype)
