@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from hsmodels.zoo import bayer
 from hsmodels.zoo.convolution import convolve
 from hsmodels.zoo.feed_forward import Weights, residual_feed_forward
+from hsmodels.zoo.precision import native
 from hsmodels.zoo.registry import Fed, Feed, State, register
 
 _MULTIPLE = 8  # two levels of stride 2, and windows of whole pairs below them
@@ -103,7 +104,7 @@ class SpectralAttention(nn.Module):
 
 
 def _weight(layer: nn.Module) -> Tensor:
-    return cast(Tensor, layer.weight)
+    return cast("Tensor", layer.weight)
 
 
 def _depthwise(x: Tensor, layer: nn.Module, bias: Tensor | None = None) -> Tensor:
@@ -151,7 +152,7 @@ class AttentionBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) → (B, C, H, W), channels last in memory."""
         x = x.permute(0, 2, 3, 1).contiguous()
-        for attention, feed_forward in cast(Iterable[tuple[SpectralAttention, NormedFeedForward]], self.blocks):
+        for attention, feed_forward in cast("Iterable[tuple[SpectralAttention, NormedFeedForward]]", self.blocks):
             x = feed_forward(attention(x))
         return x.permute(0, 3, 1, 2)
 
@@ -184,12 +185,12 @@ class SingleStage(nn.Module):
         """(B, C, H, W) → (B, C, H, W)."""
         y = convolve(x, self.embedding)
         skips = []
-        for block, down in cast(Iterable[Encoder], self.encoder_layers):
+        for block, down in cast("Iterable[Encoder]", self.encoder_layers):
             y = block(y)
             skips.append(y)
             y = convolve(y, down)
         y = self.bottleneck(y)
-        for up, fusion, block in cast(Iterable[Decoder], self.decoder_layers):
+        for up, fusion, block in cast("Iterable[Decoder]", self.decoder_layers):
             y = block(_fused(up, fusion, y, skips.pop()))
         return convolve(y, self.mapping) + x
 
@@ -298,7 +299,8 @@ class MSTPlusPlus(MST):
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) → (B, out_channels, H, W)."""
         height, width = x.shape[-2:]
-        return self.features(x)[..., :height, :width]
+        with native(x):
+            return self.features(x)[..., :height, :width]
 
 
 def _as_loaded(net: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
@@ -345,7 +347,8 @@ class MSTPlusPlusUp(MST):
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) → (B, out_channels, r·H, r·W)."""
         height, width = x.shape[-2:]
-        cube: Tensor = self.upsampler(self.features(x))
+        with native(x):
+            cube: Tensor = self.upsampler(self.features(x))
         return cube[..., : height * self.upscale_factor, : width * self.upscale_factor]
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from hsmodels import zoo
-from hsmodels.zoo import feed_forward, mst
+from hsmodels.zoo import feed_forward, mst, precision
 from hsmodels.zoo.convolution import convolve
 
 sys.path.insert(0, str(Path(__file__).parents[3] / "benchmarks"))
@@ -109,3 +109,38 @@ def test_an_unused_upsampler_is_frozen_and_may_be_absent_from_a_state():
     assert list(without.state_dict()) == list(state)
     x = torch.rand(1, 3, 8, 8)
     torch.testing.assert_close(without(x), having(x))
+
+
+def test_compiled_in_one_graph_it_computes_the_same():
+    torch._dynamo.reset()
+    torch.manual_seed(0)
+    ours, x = zoo.build("mst_plus_plus_up", **{**CONFIG, "stage": 1}), torch.rand(1, 3, 8, 16)
+    found, wanted = torch.compile(ours, backend="eager", fullgraph=True)(x), ours(x)
+    torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-5)
+    weights = list(ours.parameters())
+    mine, theirs = (torch.autograd.grad(out.square().sum(), weights) for out in (found, wanted))
+    torch.testing.assert_close(mine, theirs, atol=1e-4, rtol=1e-3)
+
+
+def test_half_precision_that_is_only_emulated_is_not_used(pair, monkeypatch):
+    _, ours = pair
+    x = torch.rand(1, 3, 8, 8)
+    monkeypatch.setitem(precision._NATIVE, torch.bfloat16, False)
+    with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
+        found = ours(x)
+    assert found.dtype == torch.float32
+    with torch.inference_mode():
+        torch.testing.assert_close(found, ours(x))
+
+
+def test_gradients_in_bf16_are_those_of_float32_to_its_accuracy(pair, monkeypatch):
+    monkeypatch.setitem(precision._NATIVE, torch.bfloat16, True)
+    monkeypatch.setattr(feed_forward, "_CPU_ELEMENTS", 4 * 5 * 16 * 5)
+    _, ours = pair
+    x, found = torch.rand(1, 3, 24, 16), []
+    for enabled in (True, False):
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled):
+            loss = ours(x).float().square().mean()
+        found.append(torch.autograd.grad(loss, list(ours.parameters())))
+    mine, theirs = (torch.cat([grad.flatten() for grad in grads]) for grads in found)
+    assert (mine - theirs).norm() <= 0.05 * theirs.norm()

@@ -7,6 +7,7 @@ import torch
 from hsdata.errors import UserError
 from hsdata.layout import CUBES, RGB_FULL
 from hsmodels import zoo
+from hsmodels.zoo import precision
 
 SMALL = {"n_feat": 4, "stage": 1, "n_blocks": 1, "base_ch": 4, "width": 4}
 REFERENCES = ("mst_plus_plus_up", "raw2hsi", "revsci_rgb")
@@ -65,7 +66,9 @@ def test_every_model_takes_the_input_of_its_tracks_and_is_differentiable(name, t
 
 @pytest.mark.parametrize(("name", "track"), [("mstpp", 1), ("mstpp", 2), ("revsci_rgb", 1), ("raw2hsi", 1)])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_half_precision_stays_finite(name, track, dtype):
+@pytest.mark.parametrize("native", [True, False])
+def test_half_precision_stays_finite(name, track, dtype, native, monkeypatch):
+    monkeypatch.setitem(precision._NATIVE, dtype, native)
     torch.manual_seed(0)
     model = zoo.for_track(name, track, small(name, track), bands=5)
     batch = torch.rand(1, 1, 16, 16) if track == 1 else torch.rand(1, 3, 8, 8)

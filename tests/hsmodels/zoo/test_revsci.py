@@ -84,3 +84,11 @@ def test_doubling_goes_by_way_of_a_mosaic():
     raised = torch.nn.functional.interpolate(rgb, scale_factor=2.0, mode="bicubic", align_corners=False)
     with torch.no_grad():
         torch.testing.assert_close(model(rgb), model[1](bayer.with_masks(bayer.sample(raised))))
+
+
+def test_torch_compile_leaves_the_blocks_to_themselves():
+    torch._dynamo.reset()
+    torch.manual_seed(0)
+    model, x = zoo.build("revsci2_rgb", n_blocks=2), torch.rand(1, 1, 8, 8)
+    found = gradients(torch.compile(model, backend="aot_eager"), x)
+    torch.testing.assert_close(found, gradients(model, x), atol=1e-5, rtol=1e-4)
