@@ -1,4 +1,5 @@
 import shutil
+import tracemalloc
 from pathlib import Path
 
 import h5py
@@ -7,10 +8,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from hsdata import catalog, facts, layout
+from hsdata import catalog, facts, index, layout
 from hsdata.cube import BAND_GRID, Cube
 from hsdata.errors import UserError
 from hsdata.formats import hdf5, image, mosaic
+from hsdata.params import Index
 from hsdata.testing import catalog_of, data_folder, numbered, smooth_cube
 
 IDS = {"train": [*numbered(1, 2), *numbered(2, 1)], "test-public": numbered(1, 1, 5), "test-private": numbered(1, 1, 7)}
@@ -225,6 +227,28 @@ def test_a_wrong_table_of_groups_is_refused(root, text, said):
 
 def test_a_catalog_is_the_same_with_several_workers(root):
     pd.testing.assert_frame_equal(catalog.make(root, 2, workers=1), catalog.make(root, 2, workers=2))
+
+
+def test_a_thousand_samples_take_memory_for_their_rows_alone(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    values = np.full((len(BAND_GRID), 16, 16), 0.5, np.float32)
+    values[0, 0, 0] = marker = np.float32(0.123456)
+    hdf5.write("first.h5", Cube(values, BAND_GRID))
+    content = Path("first.h5").read_bytes()
+    cubes, inputs = Path("data/track2/train/hsi_61"), Path("data/track2/train/rgb_2")
+    cubes.mkdir(parents=True)
+    inputs.mkdir()
+    for number, name in enumerate(numbered(1, 1000)):
+        value = np.float32(number / 1000)
+        (cubes / f"{name}.h5").write_bytes(content.replace(marker.tobytes(), value.tobytes()))
+        (inputs / f"{name}.png").write_bytes(image.encoded(np.full((3, 8, 8), number % 256, np.uint8)))
+    tracemalloc.start()
+    frame = catalog.make("data", 2, workers=1)
+    decision = index.make(frame.assign(input_hash=""), Index(strategy="folds"), 0)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (len(frame), len(decision.held_out), frame["cube_hash"].nunique()) == (1000, 200, 1000)
+    assert peak < 0.25 * values.nbytes * len(frame)
 
 
 def test_a_catalog_is_the_same_from_a_cluster(root, cluster):
