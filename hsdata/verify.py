@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -59,7 +60,9 @@ class Difference:
 def verify(root: str | os.PathLike[str], dvc_file: str | os.PathLike[str] | None = None) -> Difference:
     """Compare the raw files with what DVC recorded of them.
 
-    DVC remembers the hashes of files that have not changed, so that only new and changed ones are read.
+    DVC remembers the hashes of files that have not changed, so that only new and changed ones are read. The
+    list of recorded files goes into DVC's cache when nothing differs, so that a later difference can be told by
+    file even where the files themselves were never in the cache.
 
     Args:
         root: the data folder.
@@ -113,16 +116,33 @@ def _compared(folder: Path, record: Path) -> Difference:
         with Repo(str(record.absolute().parent)) as repo:
             target = os.path.relpath(folder.absolute(), repo.root_dir)
             status = repo.data_status(targets=[target], granular=True)
+            added, removed, changed = _files(status["uncommitted"])
+            # An entry of the folder itself is there whenever its content differs, even where its files are unknown.
+            differs = bool(added or removed or changed or status["uncommitted"].get("modified"))
+            if not differs:
+                _keep_list(repo, folder)
     except NotDvcRepoError:
         notes = ["this is no DVC project: 'dvc init' makes it one"]
         return Difference(folder.as_posix(), str(record), recorded=False, notes=notes)
     except DvcException as error:
         raise UserError(f"DVC cannot compare {folder} with {record}: {error}") from None
-    added, removed, changed = _files(status["uncommitted"])
     notes = _committed_note(record, status["committed"]) + _link_notes(folder)
-    # An entry of the folder itself is there whenever its content differs, even where its files are unknown.
-    differs = bool(added or removed or changed or status["uncommitted"].get("modified"))
     return Difference(folder.as_posix(), str(record), True, differs, added, removed, changed, notes)
+
+
+def _keep_list(repo: Any, folder: Path) -> None:
+    """Put the list of the recorded files into DVC's cache, unless it is there; not their contents."""
+    from dvc.exceptions import DvcException
+    from dvc_data.hashfile.build import build
+
+    # It serves later messages only.
+    with contextlib.suppress(DvcException, OSError, LookupError):
+        [out] = repo.find_outs_by_path(str(folder.absolute()))
+        recorded = out.hash_info
+        if recorded and recorded.isdir and not out.cache.exists(recorded.value):
+            _, _, found = build(out.cache, out.fs_path, out.fs, out.hash_name, ignore=out.dvcignore)
+            if found.hash_info == recorded:
+                out.cache.add(found.path, found.fs, found.oid)
 
 
 def _files(changes: Mapping[str, Any]) -> tuple[list[str], list[str], list[str]]:

@@ -1,4 +1,5 @@
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -75,10 +76,25 @@ def test_a_renamed_file_is_missing_and_added(project):
 
 def test_a_difference_is_seen_without_the_cache(project):
     run("rm", "-r", ".dvc/cache")
-    assert not verify.verify("data")
     (project / "data/track1/a.npy").write_text("other")
     difference = verify.verify("data")
     assert difference and "which files cannot be told" in str(difference)
+
+
+def test_what_was_once_seen_to_be_as_recorded_is_told_by_file_later(project):
+    cache = project / ".dvc/cache"
+    shutil.rmtree(cache)
+    assert not verify.verify("data")
+    lists = [path for path in cache.rglob("*") if path.is_file()]
+    assert [path.suffix for path in lists] == [".dir"]
+    (project / "data/track2/train/b.png").write_text("other")
+    assert verify.verify("data").changed == ["data/track2/train/b.png"]
+    from dvc.repo import Repo
+
+    with Repo(str(project)) as repo:
+        repo.add("data")
+    [note] = verify.require_recorded("data").notes
+    assert "1 changed (data/track2/train/b.png)" in note
 
 
 def test_it_is_the_same_from_another_folder(project, monkeypatch):
