@@ -25,7 +25,6 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 demo: $(VENV)/.installed ## sample data, the whole pipeline, the score as a table
 	@if [ -e data ]; then echo "data/ is there already: using it"; else hsdata sample data; fi
 	dvc repro
-	@dvc metrics show
 	@hsmodels summary
 
 test: $(VENV)/.installed-dev ## all tests

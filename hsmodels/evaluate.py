@@ -27,7 +27,7 @@ from hsmodels.inference import reconstruct
 from hsmodels.inference.ensemble import Moments, write_weights
 from hsmodels.inference.predictor import Predictor
 from hsmodels.params import Params
-from hsmodels.tally import PSNR, RULE, SCORE, BandErrors, Image, Tally, mean, scored_cube, scored_rgb
+from hsmodels.tally import PSNR, SCORE, BandErrors, Image, Tally, mean, scored_cube, scored_rgb
 
 IMAGES = "images.csv"
 BANDS = "bands.csv"
@@ -175,7 +175,6 @@ def _record(predictor: Predictor, leading: str) -> dict[str, Any]:
         "floor": settings.floor,
         "tile": settings.tile or 0,
         "precision": settings.precision,
-        "rule": RULE,
     }
 
 

@@ -19,11 +19,6 @@ from hsmodels import score
 SCORE = "SSC"
 PSNR = "PSNR_dB"
 
-RULE = (
-    "Mean over the held-out images of each image's value over all its pixels; a category's over its images, a "
-    "region's over the images that have it, the region of an image scored by itself."
-)
-
 
 @dataclass(frozen=True)
 class Image:
@@ -92,7 +87,11 @@ class Tally:
         )
 
     def metrics(self) -> dict[str, Any]:
-        """The means, by the rule of `RULE`."""
+        """The mean over the images of each image's value over all its pixels.
+
+        A category's is over its images, a region's over the images that have it, the region of an image
+        scored by itself.
+        """
         categories: dict[str, list[float]] = defaultdict(list)
         regions: dict[str, list[float]] = defaultdict(list)
         for image in self.images:
