@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
+from typer.core import TyperGroup
 
 from hsdata import console, paths
 
@@ -124,6 +125,61 @@ def recipe_apply(name: str, params: ParamsFile = Path("params.yaml")) -> None:
 
     changes = recipe.apply(name, params)
     typer.echo("\n".join(changes) or f"{params} holds the values of '{name}' already")
+
+
+class _Runs(TyperGroup):
+    """`hsmodels study FILE` is short for `hsmodels study run FILE`."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        return super().resolve_command(ctx, args if args[0] in self.commands else ["run", *args])
+
+
+study_app = typer.Typer(cls=_Runs, help="Many experiments as one: docs/studies.md.", no_args_is_help=True)
+app.add_typer(study_app, name="study")
+StudyFile = Annotated[Path, typer.Argument(metavar="FILE", help="The study, such as studies/models.yaml.")]
+
+
+@study_app.command("run")
+def study_run(
+    file: StudyFile,
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Experiments that run at once.")] = 1,
+    params: ParamsFile = Path("params.yaml"),
+) -> None:
+    """Run those experiments of a study that have not run, each a DVC experiment."""
+    from hsmodels.study import verbs
+
+    outcome = verbs.run(file, params, jobs=jobs, say=typer.echo)
+    study_show(file, params=params)
+    outcome.check()
+
+
+@study_app.command("show")
+def study_show(
+    file: StudyFile,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
+    picture: Annotated[Path | None, typer.Option(help="Draw the course of the measure into this PNG file.")] = None,
+    params: ParamsFile = Path("params.yaml"),
+) -> None:
+    """Show what a study found: mean and spread of each variant, against a baseline."""
+    from rich.console import Console
+
+    from hsmodels.study import verbs
+
+    shown = verbs.show(file, params, picture=picture)
+    if markdown:
+        typer.echo(shown.markdown())
+    else:
+        Console().print(shown.table, *shown.remarks, sep="\n", highlight=False)
+    if picture is not None:
+        typer.echo(f"wrote {picture}", err=True)
+
+
+@study_app.command("best")
+def study_best(file: StudyFile, params: ParamsFile = Path("params.yaml")) -> None:
+    """Set the values of a study's best variant in params.yaml; comments stay."""
+    from hsmodels.study import verbs
+
+    typer.echo("\n".join(verbs.best(file, params)))
 
 
 def main() -> None:

@@ -9,6 +9,17 @@ from pydantic import Field, model_validator
 
 from hsdata.params import DataParams, Section, read_yaml, validated
 
+# Keys that concern the machine or the watching of a run, not its result.
+NO_RESULT = (
+    "workers",
+    "data.cache",
+    "train.pictures",
+    "train.track",
+    "train.loader_workers",
+    "train.state_minutes",
+    "train.launch",
+)
+
 
 class Loss(Section):
     l1: float = Field(1.0, ge=0.0)

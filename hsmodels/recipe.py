@@ -68,7 +68,23 @@ def apply(
     Raises:
         UserError: see `read`; or the parameters that would result are not valid. Nothing is written then.
     """
-    recipe = read(name, folder)
+    return set_values(read(name, folder).values, params_file, f"recipe '{name}'")
+
+
+def set_values(values: Mapping[str, Any], params_file: str | os.PathLike[str], source: str) -> list[str]:
+    """Set nested values in `params.yaml` as `apply` does.
+
+    Args:
+        values: what to set, with the nesting of `params.yaml`.
+        params_file: the file to change.
+        source: where the values come from, for messages.
+
+    Returns:
+        One line for each value that changed.
+
+    Raises:
+        UserError: the parameters that would result are not valid. Nothing is written then.
+    """
     read_yaml(params_file)
     yaml = YAML()
     yaml.preserve_quotes = True
@@ -76,10 +92,10 @@ def apply(
     yaml.representer.add_representer(type(None), lambda writer, _: writer.represent_scalar(_NULL, "null"))
     document = yaml.load(Path(params_file))
     changes: list[str] = []
-    _merge(document, recipe.values, "", changes)
+    _merge(document, values, "", changes)
     stream = StringIO()
     yaml.dump(document, stream)
-    validated(Params, YAML(typ="safe").load(stream.getvalue()), f"{params_file} with recipe '{name}'")
+    validated(Params, YAML(typ="safe").load(stream.getvalue()), f"{params_file} with {source}")
     if changes:
         write_text(params_file, stream.getvalue())
     return changes
