@@ -97,6 +97,29 @@ def summary() -> None:
     typer.echo(scores.NEXT)
 
 
+@app.command("import-checkpoint")
+def import_checkpoint(
+    file: Annotated[Path, typer.Argument(help="A published .tar, .pt, .pth or .safetensors file.")],
+    to: Annotated[Path, typer.Option(help="The model folder to write.")],
+    model: Annotated[str | None, typer.Option(help="The model, where several fit.")] = None,
+) -> None:
+    """Bring a published checkpoint into a model folder; no code in it is run."""
+    from hsmodels import zoo
+
+    record = zoo.import_to(file, to, model)
+    typer.echo(f"{record['model']['name']} for track {record['track']} in {to}")
+
+
+@app.command()
+def info(folder: Annotated[Path, typer.Argument(help="A folder that training wrote.")] = paths.MODEL) -> None:
+    """Print the record of a trained model: parameters, data, code, versions, checkpoints."""
+    import json
+
+    from hsmodels import checkpoint
+
+    typer.echo(json.dumps(checkpoint.record(folder), indent=2))
+
+
 recipe_app = typer.Typer(help="Named sets of parameters.", no_args_is_help=True)
 app.add_typer(recipe_app, name="recipe")
 
