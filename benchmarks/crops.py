@@ -25,7 +25,8 @@ import zarr.codecs
 from numcodecs import blosc
 from numpy.typing import NDArray
 
-from hsdata import BAND_GRID, Cube, convert, workers
+from hsdata import BAND_GRID, Cube, convert, mixing, workers
+from hsdata.camera import STANDARD_OBSERVER
 from hsdata.formats import _shard, hdf5
 from hsdata.formats import zarr as stores
 
@@ -113,11 +114,52 @@ def conversion(folder: Path, raw: Path, size: int, chunk: int, repeat: int) -> N
     print(f"{label:36s} {seconds:8.2f} s     {seconds / ideal:6.2f} x the bare time, with the start of the workers")
     seconds = seconds_of(lambda: convert.run(catalog, out, chunk=chunk))
     print(f"the same again, nothing changed      {seconds:8.2f} s")
+    one_more(folder, raw, shape, chunk, ours)
     for dtype in ("float32", "uint16"):
         peak = peak_memory(convert.convert, replace(work, dtype=dtype))
         print(f"peak memory of converting, {dtype:7s}   {peak:8.0f} MB    {peak / cube_mb:6.2f} x the cube")
+    peak = peak_memory(mixing.make, mixture(folder, raw, shape, chunk))
+    print(f"peak memory of mixing two cubes      {peak:8.0f} MB    {peak / cube_mb:6.2f} x one cube")
     peak = peak_memory(read_crop, str(folder / "float32.zarr"))
     print(f"peak memory of reading a crop        {peak:8.0f} MB    {peak / cube_mb:6.2f} x the cube")
+
+
+def one_more(folder: Path, raw: Path, shape: tuple[int, int, int], chunk: int, one: float) -> None:
+    """A thousand small cubes are up to date; then one of full size joins them."""
+    small = folder / "small.h5"
+    hdf5.write(small, Cube(np.zeros((shape[0], 16, 16), np.float32), BAND_GRID))
+    rows = [
+        {"id": f"t{i}", "split": "train", "cube": str(small), "cube_hash": str(i), "height": 16, "width": 16}
+        for i in range(1000)
+    ]
+    rows.append({**rows[0], "id": "more", "cube": str(raw), "height": shape[1], "width": shape[2]})
+    catalog = pd.DataFrame(rows).assign(bands=shape[0])
+    out = folder / "thousand"
+    convert.run(catalog[:-1], out, chunk=chunk, workers=1)
+    seconds = seconds_of(lambda: convert.run(catalog, out, chunk=chunk, workers=1))
+    print(f"one cube more among a thousand       {seconds:8.2f} s     {seconds / one:6.2f} x converting it")
+
+
+def mixture(folder: Path, raw: Path, shape: tuple[int, int, int], chunk: int) -> mixing.Work:
+    """A synthetic sample of two cubes of full size."""
+    return mixing.Work(
+        name="mixed",
+        cubes=(str(raw), str(raw)),
+        inputs=("", ""),
+        shapes=(shape, shape),
+        lam=0.3,
+        size=shape[1:],
+        track=2,
+        normalize="none",
+        rgb="render",
+        chunk=chunk,
+        dtype="float32",
+        device="cpu",
+        camera=STANDARD_OBSERVER,
+        cube_out=str(folder / "mixed.zarr"),
+        input_out=str(folder / "mixed.png"),
+        rgb_out=str(folder / "mixed_full.png"),
+    )
 
 
 def scene(size: int) -> Values:
