@@ -22,6 +22,8 @@ NO_RESULT = (
 
 
 class Loss(Section):
+    """Weights of the parts of the loss."""
+
     l1: float = Field(1.0, ge=0.0)
     sam: float = Field(0.1, ge=0.0)
     # The weight of the score itself, and over which fraction of the training it rises to that.
@@ -45,6 +47,8 @@ class Launch(Section):
 
 
 class Train(Section):
+    """How the weights are found."""
+
     epochs: int = Field(60, ge=1)
     # Samples of one forward and backward pass, over all processes; an update sees `accumulate` times as many.
     batch_size: int = Field(4, ge=1)
@@ -84,6 +88,8 @@ class Train(Section):
 
 
 class Evaluate(Section):
+    """What is drawn and scored beside the model."""
+
     pictures: int = Field(3, ge=0)
     baselines: bool = True
 
