@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hsdata import layout, workers
+from hsdata import layout, raw, workers
 from hsdata.errors import UserError
 from hsdata.paths import state_folder
 
@@ -172,8 +172,7 @@ def of_files(keys: Iterable[FileKey], *, count: int = 0, scheduler: str | None =
                 found[key] = known
         unknown = [key for key in wanted if key not in found]
         count = workers.sensible(count, sum(_OPENING + stamp.size for key in unknown if (stamp := stamps[key])))
-        # Workers on other machines start in other folders.
-        items = [(modality, str(Path(path).absolute())) for modality, path in unknown] if scheduler else unknown
+        items = [(modality, raw.location(path, scheduler)) for modality, path in unknown]
         for place, facts in workers.stream(read, items, workers=count, scheduler=scheduler, label="reading"):
             key = unknown[place]
             found[key] = facts

@@ -60,6 +60,11 @@ def check_root(root: str | os.PathLike[str], track: int) -> Path:
         UserError: there is no such folder or it holds no `track<N>`.
     """
     folder = Path(root)
+    if "://" in str(root):
+        raise UserError(
+            f"data.root is {root}, but raw files are listed in a local folder: bring them there with a DVC remote "
+            "('dvc import-url', 'dvc pull') or mount them; converted cubes can be read from a URL (docs/scaling.md)."
+        )
     if not folder.is_dir():
         raise UserError(
             f"There is no data folder at {folder}: place or link the challenge's data there, "

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import os
+from io import BytesIO
 from pathlib import Path, PurePosixPath
 
 from hsdata.cube import Cube
@@ -36,6 +37,14 @@ READERS: dict[str, str] = {
 def is_url(path: str | os.PathLike[str]) -> bool:
     """Whether `path` names a place that fsspec reads (`http://`, `s3://`, `memory://`) rather than a local file."""
     return isinstance(path, str) and "://" in path
+
+
+def fetched(url: str) -> BytesIO:
+    """All the bytes of a file at a URL."""
+    import fsspec
+
+    system, path = fsspec.core.url_to_fs(url)
+    return BytesIO(system.cat_file(path))
 
 
 def access_error(source: str, error: Exception) -> UserError | None:

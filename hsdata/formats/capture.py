@@ -135,7 +135,11 @@ def load(
     """
     from hsdata.formats import READERS, is_url, open_cube
 
+    given: dict[str, Any] = {"variable": variable, "wavelengths": wavelengths, "axes": axes, "mask": mask}
+    options = {name: value for name, value in given.items() if value is not None}
     if is_url(path):
+        if options:
+            raise UserError(f"{path}: the option '{next(iter(options))}' does not apply to URLs; get the file first.")
         cube = open_cube(path)
         return Capture(cube.values, cube.wavelengths, str(path), mask=cube.mask)
     file = Path(path)
@@ -144,8 +148,6 @@ def load(
         raise UserError(f"{path}: no reader for '{file.suffix or file.name}'; known are {', '.join(sorted(READERS))}.")
     if not file.exists():
         raise UserError(f"There is no cube at {path}: check the path.")
-    given: dict[str, Any] = {"variable": variable, "wavelengths": wavelengths, "axes": axes, "mask": mask}
-    options = {name: value for name, value in given.items() if value is not None}
     for name in options:
         if name not in _OPTIONS[kind]:
             raise UserError(f"{path}: the option '{name}' does not apply to {file.suffix} files.")

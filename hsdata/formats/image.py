@@ -7,7 +7,6 @@ import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from PIL import Image
 
 from hsdata.errors import UserError
 from hsdata.files import replacing
+from hsdata.formats import access_error, fetched, is_url
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _STORED_BLOCK = 65535
@@ -30,7 +30,7 @@ _REMEDIES = {
 
 
 def read(path: str | os.PathLike[str]) -> NDArray[np.float32]:
-    """Read a picture as float32 (3, height, width) in [0, 1].
+    """Read a picture as float32 (3, height, width) in [0, 1]; `path` can be a URL that fsspec knows.
 
     Palettes are resolved, and an alpha channel that is opaque throughout is left out.
 
@@ -38,8 +38,10 @@ def read(path: str | os.PathLike[str]) -> NDArray[np.float32]:
         UserError: the file is missing, truncated or no 8-bit RGB picture.
     """
     with _opened(path) as picture:
+        # Decoding closes the file.
+        bits = _png_bits(picture)
         picture.load()
-        pixels = np.asarray(_as_rgb(picture, path))
+        pixels = np.asarray(_as_rgb(picture, bits, path))
     return np.moveaxis(pixels, 2, 0).astype(np.float32, order="C") / np.float32(255.0)
 
 
@@ -115,23 +117,21 @@ def _chunk(kind: bytes, content: bytes) -> Iterator[bytes]:
 @contextmanager
 def _opened(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
     try:
-        with Image.open(path) as picture:
+        with Image.open(fetched(str(path)) if is_url(path) else path) as picture:
             yield picture
     except UserError:
         raise
     except FileNotFoundError:
         raise UserError(f"There is no picture at {path}: check the path.") from None
-    except PermissionError:
-        raise UserError(f"{path} cannot be read: check its permissions.") from None
     # Pillow's decoders share no base class for damaged files.
     except Exception as error:
-        raise UserError(
+        raise access_error(str(path), error) or UserError(
             f"{path} is truncated, damaged or no PNG or JPEG ({error}); get the file again ('dvc pull' or download)."
         ) from error
 
 
-def _as_rgb(picture: Image.Image, path: str | os.PathLike[str]) -> Image.Image:
-    if picture.format == "PNG" and picture.mode in ("RGB", "RGBA") and _png_bits(path) > 8:
+def _as_rgb(picture: Image.Image, bits: int, path: str | os.PathLike[str]) -> Image.Image:
+    if picture.mode in ("RGB", "RGBA") and bits > 8:
         raise UserError(f"{path} has 16 bits a channel (mode {picture.mode}): save it as RGB with 8 bits a channel.")
     if picture.mode == "P":
         picture = picture.convert("RGBA" if "transparency" in picture.info else "RGB")
@@ -146,7 +146,13 @@ def _as_rgb(picture: Image.Image, path: str | os.PathLike[str]) -> Image.Image:
     return picture
 
 
-def _png_bits(path: str | os.PathLike[str]) -> int:
-    """Bits a sample, which Pillow reduces to 8 without a word."""
-    with Path(path).open("rb") as stream:
-        return stream.read(25)[24]
+def _png_bits(picture: Image.Image) -> int:
+    """Bits a sample of a PNG, which Pillow reduces to 8 without a word; 8 of any other picture."""
+    stream = getattr(picture, "fp", None)
+    if picture.format != "PNG" or stream is None:
+        return 8
+    place = stream.tell()
+    stream.seek(24)
+    [bits] = stream.read(1)
+    stream.seek(place)
+    return int(bits)

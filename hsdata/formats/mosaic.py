@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from hsdata.errors import UserError
 from hsdata.files import replacing
+from hsdata.formats import access_error, fetched, is_url
 
 # How far rounding may take a value in [0, 1] beyond 1; from there on values are levels of 8 bits.
 _ROUNDING = 1e-3
@@ -19,6 +20,8 @@ _ROUNDING = 1e-3
 
 def read(path: str | os.PathLike[str]) -> NDArray[np.float32]:
     """Read a mosaic stored as (height, width) or (height, width, 1) as float32 (1, height, width) in [0, 1].
+
+    `path` can be a URL of any file system that fsspec knows.
 
     Integers, and arrays with values above 1, are 8-bit levels and are divided by 255.
 
@@ -36,7 +39,7 @@ class MosaicFile:
     The first crop looks at the whole file once, to check it and to know how its values are to be read.
 
     Args:
-        path: the file.
+        path: the file; one at a URL is fetched whole for each crop.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -103,13 +106,14 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[NDArray[Any]]:
     """The array of the file, mapped and not read, once its type and shape are those of a mosaic."""
     try:
         # A stored object could run code when it is loaded.
-        stored = np.load(path, mmap_mode="r", allow_pickle=False)
+        if is_url(path):
+            stored = np.load(fetched(str(path)), allow_pickle=False)
+        else:
+            stored = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
         raise UserError(f"There is no mosaic at {path}: check the path.") from None
-    except PermissionError:
-        raise UserError(f"{path} cannot be read: check its permissions.") from None
-    except (ValueError, EOFError, OSError) as error:
-        raise UserError(
+    except (ValueError, EOFError, OSError, ImportError) as error:
+        raise access_error(str(path), error) or UserError(
             f"{path} is truncated, damaged or no plain .npy array ({error}); get the file again ('dvc pull' or "
             "download)."
         ) from error

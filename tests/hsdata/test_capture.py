@@ -129,6 +129,8 @@ def test_options_that_do_not_apply_and_missing_files_are_named(tmp_path: Path) -
     (tmp_path / "a.hdr").touch()
     with pytest.raises(UserError, match=r"'variable' does not apply to \.hdr"):
         capture.load(tmp_path / "a.hdr", variable="x")
+    with pytest.raises(UserError, match="'variable' does not apply to URLs"):
+        capture.load("http://127.0.0.1/a.h5", variable="x")
 
 
 def test_damaged_hdf5_is_named(tmp_path: Path) -> None:

@@ -53,6 +53,11 @@ def test_a_missing_data_folder_names_the_remedy(tmp_path):
         layout.check_root(tmp_path / "nowhere", 2)
 
 
+def test_a_data_folder_at_a_url_names_the_remedy():
+    with pytest.raises(UserError, match=r"local folder.*dvc pull"):
+        layout.check_root("s3://bucket/data", 2)
+
+
 def test_a_missing_track_names_what_is_there(tmp_path):
     (tmp_path / "track2").mkdir()
     with pytest.raises(UserError, match="found: track2"):
