@@ -269,8 +269,10 @@ def test_an_interrupted_run_stops_at_once_and_tidies_up(tmp_path: Path) -> None:
     folder = tmp_path / "out"
     script = tmp_path / "run.py"
     script.write_text(
-        "import time\nfrom pathlib import Path\nfrom hsdata import files\n"
+        "import signal\nimport time\nfrom pathlib import Path\nfrom hsdata import files\n"
         "from hsdata.incremental import Job, update\n"
+        # A shell starts what it runs in the background with Ctrl-C ignored.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         f"{inspect.getsource(never_done)}\n"
         "if __name__ == '__main__':\n"
         f"    jobs = [Job(name, name, (name,), {str(folder)!r}) for name in 'abcd']\n"
