@@ -90,7 +90,10 @@ def make(catalog: pd.DataFrame, params: Index, seed: int) -> Decision:
     usable = set(frame["id"]) | set(mixtures)
     train = [name for name in catalog["id"] if name in usable and name not in outside]
     if not held:
-        raise UserError(f"The strategy '{params.strategy}' holds nothing out: choose another in index.strategy.")
+        raise UserError(
+            f"The strategy '{params.strategy}' holds nothing out:\n{listed(reasons)}\n"
+            "Add samples of other groups, or choose another index.strategy."
+        )
     if not train:
         raise UserError(
             f"The strategy '{params.strategy}' leaves no sample to train on"
