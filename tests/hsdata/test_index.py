@@ -79,7 +79,7 @@ def test_a_category_of_one_group_stays_in_training():
     decision = index.make(catalog, Index(strategy="stratified"), 0)
     assert len(decision.held_out) == 1 and decision.held_out[0].startswith("Category-1")
     assert any("Category-2: all 3 are one group" in reason for reason in decision.reasons)
-    with pytest.raises(UserError, match="holds nothing out:\n.*\n  Category-2: all 3 are one group"):
+    with pytest.raises(UserError, match=r"holds nothing out:\n.*\n  Category-2: all 3 are one group"):
         index.make(catalog[catalog["category"] == 2], Index(strategy="stratified"), 0)
 
 
