@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError, field_validator, model_validator
 from ruamel.yaml import YAML
@@ -173,5 +173,6 @@ def _known_keys(schema: type[Section], location: tuple[Any, ...]) -> list[str]:
         info = current.model_fields.get(part) if hasattr(current, "model_fields") else None
         if info is None:
             return []
-        current = info.annotation
+        choices = [part for part in get_args(info.annotation) if hasattr(part, "model_fields")]
+        current = choices[0] if choices else info.annotation
     return sorted(current.model_fields) if hasattr(current, "model_fields") else []

@@ -192,7 +192,9 @@ def study_show(
     if markdown:
         typer.echo(shown.markdown())
     else:
-        Console().print(shown.table, *shown.remarks, sep="\n", highlight=False)
+        Console().print(shown.table)
+        for remark in shown.remarks:
+            typer.echo(remark)
     if picture is not None:
         typer.echo(f"wrote {picture}", err=True)
 

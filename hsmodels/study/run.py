@@ -125,6 +125,7 @@ class Follower:
         self._snapshot = ""
         self._next = 0.0
         self._idle: set[str] = set()
+        self._absent: set[str] = set()
         self._attempts: dict[str, int] = {}
 
     def start(self) -> None:
@@ -149,7 +150,7 @@ class Follower:
     def _look(self, pending: Mapping[str, Experiment]) -> dict[str, bool]:
         queue, done = queues.look(), experiments.finished()
         ended: dict[str, bool] = {}
-        idle, cut_off = set(), []
+        idle, absent, cut_off = set(), set(), []
         for name in pending:
             if name in done:
                 ended[name] = True
@@ -161,9 +162,12 @@ class Follower:
                     idle.add(name)
             elif queue.of(name, "Success"):
                 cut_off.append(name)
-            else:
+            elif queue.of(name, "Failed") or name in self._absent:
                 ended[name] = False
-        # A worker may be about to take up or to hand over an experiment: only the second time counts.
+            else:
+                absent.add(name)
+        # A worker may be about to take up or to hand over an experiment, and DVC's list misses one that changes its
+        # state meanwhile: only the second time counts.
         still = idle & self._idle
         for name in still:
             if queue.of(name, "Running"):
@@ -174,7 +178,7 @@ class Follower:
                 ended[name] = False
         if still or cut_off:
             self.start()
-        self._idle = idle - still
+        self._idle, self._absent = idle - still, absent
         return ended
 
     def _again(self, experiment: Experiment) -> bool:

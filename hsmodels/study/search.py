@@ -131,6 +131,8 @@ class _Searching:
                 if name in stopped:
                     self._add(name, "PRUNED", stopped[name]["values"], None, dict(stopped[name]["course"]))
                 else:
+                    if values:
+                        self._check(name, values)
                     self.waiting.append((number, values or None))
             elif record.state == "done":
                 self._take(name, record)

@@ -106,27 +106,22 @@ def ranked(study: Study, found: Sequence[Row]) -> list[Row]:
 def header(study: Study, found: Sequence[Row]) -> list[str]:
     """The titles of the columns."""
     against = sorted({row.reference for row in found if row.reference is not None})
-    difference = "to the one before" if study.stages and study.baseline is None else f"to {''.join(against[:1])}"
-    return ["", f"{study.measure} ({'less' if study.sign < 0 else 'more'} is better)", difference, *study.also, "n"]
+    word = "the one before" if study.stages and study.baseline is None else "".join(against[:1])
+    measure = f"{study.measure} ({'less' if study.sign < 0 else 'more'} is better)"
+    return ["", measure, *([f"to {word}"] if against else []), *study.also, "n"]
 
 
-def cells(row: Row, study: Study) -> list[str]:
-    """The texts of a row."""
-    n = row.value.n if row.value else 0
-    difference = NONE if row.difference is None else _signed(row.difference)
-    also = [str(row.also[name] or NONE) for name in study.also]
-    return [
-        row.label,
-        str(row.value or NONE),
-        difference,
-        *also,
-        str(n) if n == row.expected else f"{n} of {row.expected}",
-    ]
-
-
-def text(study: Study, found: Sequence[Row]) -> Table:
-    """The rows as a table for the terminal."""
-    return made(study.name, header(study, found), [cells(row, study) for row in found])
+def cells(study: Study, found: Sequence[Row]) -> list[list[str]]:
+    """The texts of the rows, column by column as in `header`."""
+    compared = any(row.reference is not None for row in found)
+    lines = []
+    for row in found:
+        n = row.value.n if row.value else 0
+        difference = NONE if row.difference is None else ("+" if row.difference.mean >= 0 else "") + str(row.difference)
+        also = [str(row.also[name] or NONE) for name in study.also]
+        count = str(n) if n == row.expected else f"{n} of {row.expected}"
+        lines.append([row.label, str(row.value or NONE), *([difference] if compared else []), *also, count])
+    return lines
 
 
 def made(title: str, titles: Sequence[str], lines: Sequence[Sequence[str]]) -> Table:
@@ -229,7 +224,3 @@ def _values(
         if experiment.label == label and value is not None:
             found[experiment.repeat] = value
     return found
-
-
-def _signed(value: Value) -> str:
-    return ("+" if value.mean >= 0 else "") + str(value)

@@ -66,7 +66,7 @@ def show(file: Path, params_file: Path, *, picture: Path | None = None) -> Shown
     if study.search:
         titles, lines = _trials(study, table.ranked(study, found), records)
     else:
-        titles, lines = table.header(study, found), [table.cells(row, study) for row in found]
+        titles, lines = table.header(study, found), table.cells(study, found)
     stopped = search.pruned(study) if study.search else ()
     remarks = table.remarks(study, planned, records, stopped)
     return Shown(titles, lines, table.made(study.name, titles, lines), remarks)
