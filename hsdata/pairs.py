@@ -94,7 +94,7 @@ def _planned_split(split: str, table: pd.DataFrame, seed: int, share: float, not
             possible = len(ids) * (len(ids) - 1) // 2
             notes.append(
                 f"{split}: class {label} lacks {wanted - len(drawn)} of the {wanted} synthetic samples asked for: "
-                f"its {len(ids)} sample{'' if len(ids) == 1 else 's'} make {possible} different pairs"
+                f"different pairs of its samples, {len(ids)} in number: {possible}"
             )
     for row, lam in zip(rows, rng.random(len(rows)), strict=True):
         row["lam"] = float(lam)

@@ -33,7 +33,7 @@ def test_the_real_ids_give_the_published_plan(shared):
     assert (plan["synthetic_id"] == plan["id1"] + "_" + plan["id2"]).all()
     assert plan["lam"].between(0.0, 1.0).all() and plan["lam"].nunique() == 62
     [note] = plan.attrs["notes"]
-    assert "test-public: class 3 lacks 6 of the 7" in note and "2 samples make 1 different pairs" in note
+    assert "test-public: class 3 lacks 6 of the 7" in note and "different pairs of its samples, 2 in number: 1" in note
 
 
 def test_pairs_do_not_depend_on_the_order_of_the_labels():
@@ -56,7 +56,7 @@ def test_a_class_of_one_image_is_left_with_a_note():
     plan = pairs.plan(labelled({1: 4, 2: 1}))
     assert plan.empty
     assert plan.attrs["notes"] == [
-        "train: class 2 lacks 3 of the 3 synthetic samples asked for: its 1 sample make 0 different pairs"
+        "train: class 2 lacks 3 of the 3 synthetic samples asked for: different pairs of its samples, 1 in number: 0"
     ]
 
 
