@@ -20,7 +20,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -153,7 +153,7 @@ def _stream(
 
 
 def _write_manifest(place: Path, records: Mapping[str, Record]) -> None:
-    content = {"samples": {name: asdict(records[name]) for name in sorted(records)}}
+    content = {"samples": {name: vars(records[name]) for name in sorted(records)}}
     text = json.dumps(content, indent=1, allow_nan=False) + "\n"
     path = place / MANIFEST
     if not path.is_file() or path.read_text(encoding="utf-8", errors="replace") != text:
@@ -259,7 +259,7 @@ class _Journal:
 
     @staticmethod
     def _line(name: str, record: Record) -> str:
-        return json.dumps({"name": name, "record": asdict(record)})
+        return json.dumps({"name": name, "record": vars(record)})
 
 
 def _sound(place: Path, known: _State, jobs: Sequence[Job]) -> set[str]:
