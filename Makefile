@@ -27,8 +27,8 @@ demo: $(VENV)/.installed ## sample data, the whole pipeline, the score as a tabl
 	dvc repro
 	@hsmodels summary
 
-test: $(VENV)/.installed-dev ## all tests
-	python -m pytest
+test: $(VENV)/.installed-dev ## all tests, at most four at a time
+	python -m pytest --numprocesses auto --maxprocesses 4
 
 lint: $(VENV)/.installed-dev ## style, formatting, types
 	ruff check .

@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from hsdata.errors import UserError
 
@@ -93,7 +93,9 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
-def file_hash(path: str | os.PathLike[str]) -> str:
-    """BLAKE2b-128 of the file's bytes, in hexadecimal."""
+def file_hash(path: str | os.PathLike[str], algorithm: Literal["blake2b", "sha256"] = "blake2b") -> str:
+    """BLAKE2b-128 or SHA-256 of the file's bytes, in hexadecimal; most processors have instructions for the latter."""
     with Path(path).open("rb") as stream:
+        if algorithm == "sha256":
+            return hashlib.file_digest(stream, algorithm).hexdigest()
         return hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()

@@ -172,7 +172,11 @@ def _made(place: Path, make: Callable[[Any], Mapping[str, Any] | None], job: Job
 
 
 def _fingerprint(path: Path) -> tuple[int, str]:
-    return path.stat().st_size, files.file_hash(path)
+    return path.stat().st_size, _hash(path)
+
+
+def _hash(path: Path) -> str:
+    return files.file_hash(path, "sha256")
 
 
 def _files_of(place: Path, outputs: Sequence[str]) -> list[str]:
@@ -281,7 +285,7 @@ def _sound(place: Path, known: _State, jobs: Sequence[Job]) -> set[str]:
             unsure[job.name] = doubtful
     pairs = [(name, path) for name, paths in unsure.items() for path in paths]
     with ThreadPoolExecutor(min(workers.available_cores(), _HASHING_THREADS)) as pool:
-        digests = pool.map(lambda pair: files.file_hash(place / pair[1]), pairs)
+        digests = pool.map(lambda pair: _hash(place / pair[1]), pairs)
         for (name, path), digest in zip(pairs, digests, strict=True):
             if digest != known.records[name].files[path][1]:
                 sound.discard(name)
