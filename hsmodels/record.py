@@ -20,6 +20,7 @@ import hsmodels
 from hsdata.files import file_hash
 from hsmodels.engine import Identity
 from hsmodels.params import Params
+from hsmodels.zoo import pretrained
 
 # Parameters of `train` that say how it runs, not what comes out.
 MACHINE = ("launch", "loader_workers", "state_minutes", "track", "max_minutes")
@@ -44,7 +45,7 @@ def identity(params: Params, training: pd.DataFrame, held_out: pd.DataFrame) -> 
         "seed": params.seed,
         "model": params.model,
         "models": {params.model: given},
-        "files": {name: file_hash(file) for name, file in _files(given)},
+        "files": dict(_files(given)),
         "loss": params.loss.model_dump(mode="json"),
         "augment": params.augment.model_dump(mode="json"),
         "train": params.train.model_dump(mode="json", exclude=set(MACHINE)),
@@ -113,15 +114,17 @@ def _file(name: str) -> Path | None:
     return None
 
 
-def _files(given: Mapping[str, Any]) -> Iterable[tuple[str, Path]]:
-    """Files that parameters of a model name, such as weights to start from."""
+def _files(given: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+    """Hashes of the files that parameters of a model name; of the weights to start from, wherever they are."""
     for name, value in sorted(given.items()):
         place = Path(value) if isinstance(value, str) else None
-        if place is not None and place.is_file():
-            yield name, place
+        if isinstance(value, str) and name == "pretrained":
+            yield name, hashlib.blake2b(pretrained.content(value), digest_size=16).hexdigest()
+        elif place is not None and place.is_file():
+            yield name, file_hash(place)
         elif place is not None and place.is_dir():
             files = sorted(file for file in place.rglob("*") if file.is_file())
-            yield from ((f"{name}/{file.relative_to(place).as_posix()}", file) for file in files)
+            yield from ((f"{name}/{file.relative_to(place).as_posix()}", file_hash(file)) for file in files)
 
 
 def _git(*arguments: str) -> str | None:

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from hsdata import catalog as catalogs
-from hsdata import paths
+from hsdata import layout, paths
 from hsdata.errors import UserError
-from hsdata.files import replacing, write_json
+from hsdata.files import replacing, write_json, write_text
 from hsmodels import packing
 from hsmodels.heldout import Samples, fitted, held_out_rows
 from hsmodels.inference import predictor as predictors
@@ -22,6 +22,7 @@ from hsmodels.params import Params
 
 SPLIT = "test-private"
 PROVENANCE = "provenance.json"
+NOTHING = "NOTHING_TO_SUBMIT.txt"
 
 
 @dataclass(frozen=True)
@@ -32,14 +33,16 @@ class Summary:
         folder: where the archives are.
         ids: the samples in them.
         size: bytes of both.
+        nothing: why there are none, where the model is a first stage.
     """
 
     folder: Path
     ids: list[str]
     size: int
+    nothing: str = ""
 
     def __str__(self) -> str:
-        return (
+        return self.nothing or (
             f"{len(self.ids)} samples of {SPLIT}, checked\n"
             f"wrote {self.folder / packing.KAGGLE} (Kaggle) and {self.folder / packing.SITE} (the challenge's site), "
             f"{self.size / 1e6:.1f} MB"
@@ -48,6 +51,8 @@ class Summary:
 
 def run(params: Params, *, model: Path = paths.MODEL, folder: Path = paths.SUBMISSION) -> Summary:
     """Predict every sample of test-private and write both archives, checked, and their provenance.
+
+    A first stage makes no cubes: the folder then holds a note that says so, and the experiment ends well.
 
     Args:
         params: the track, and how to predict.
@@ -59,14 +64,15 @@ def run(params: Params, *, model: Path = paths.MODEL, folder: Path = paths.SUBMI
             must be; nothing is left behind then.
     """
     catalog = catalogs.load(paths.CATALOG)
+    predictor = predictors.of_params(params, model)
+    if predictor.target != layout.CUBES:
+        return _nothing(predictor, folder)
     rows = catalog[catalog["split"] == SPLIT]
     if rows.empty:
         raise UserError(
             f"The catalog has no sample of {SPLIT}: place its inputs under track{params.track}/{SPLIT}/ of the data "
             "folder and make the catalog again ('hsdata catalog')."
         )
-    predictor = predictors.of_params(params, model)
-    predictors.require_cubes(predictor)
     samples = Samples(rows, params.track)
     if params.predict.weights == "fitted":
         predictor, _ = fitted(predictor, Samples(held_out_rows(catalog), params.track))
@@ -79,6 +85,18 @@ def run(params: Params, *, model: Path = paths.MODEL, folder: Path = paths.SUBMI
         write_json(scratch / PROVENANCE, predictor.provenance() | {"split": SPLIT, "ids": samples.ids})
         size = sum((scratch / name).stat().st_size for name in (packing.KAGGLE, packing.SITE))
     return Summary(folder, samples.ids, size)
+
+
+def _nothing(predictor: Predictor, folder: Path) -> Summary:
+    """Leave a note instead of archives."""
+    why = (
+        f"The model '{predictor.records[0]['name']}' predicts {predictor.target}, not cubes: it is a first stage, with "
+        "nothing to submit. Train the model that builds on it (docs/recipes.md)."
+    )
+    with replacing(folder) as scratch:
+        scratch.mkdir()
+        write_text(scratch / NOTHING, f"{why}\n")
+    return Summary(folder, [], 0, why)
 
 
 def _cubes(predictor: Predictor, samples: Samples) -> Iterator[tuple[str, NDArray[np.float32]]]:

@@ -4,21 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-import safetensors
-import safetensors.torch
 import torch
 from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
-from hsdata import paths
 from hsdata.errors import UserError
 from hsmodels.zoo import mst, revsci
+from hsmodels.zoo import pretrained as pretrained_weights
 from hsmodels.zoo.registry import Feed, State, part, register
-
-_FILE = "model.safetensors"
 
 
 class Cascade(nn.Sequential):
@@ -52,7 +47,7 @@ class Cascade(nn.Sequential):
 
 
 def _load(network: nn.Module, source: str) -> None:
-    state = _weights(source)
+    state = pretrained_weights.weights(source)
     found = {key: tuple(value.shape) for key, value in state.items()}
     wanted = {key: tuple(value.shape) for key, value in network.state_dict().items()}
     if found != wanted:
@@ -62,31 +57,6 @@ def _load(network: nn.Module, source: str) -> None:
             f"{', ...' if len(odd) > 5 else ''}): set n_blocks and n_split as they were in that training."
         )
     network.load_state_dict(state)
-
-
-def _weights(source: str) -> dict[str, Tensor]:
-    place = Path(source)
-    file = place / _FILE if place.is_dir() else place
-    try:
-        content = file.read_bytes() if place.exists() else _of_revision(source)
-        return safetensors.torch.load(content)
-    except (OSError, safetensors.SafetensorError) as error:
-        raise UserError(
-            f"'pretrained' names {source}, whose weights cannot be read ({error}): give the folder of a trained "
-            "model, a .safetensors file, or the name of a DVC experiment."
-        ) from None
-
-
-def _of_revision(name: str) -> bytes:
-    import dvc.api
-    from dvc.exceptions import DvcException
-    from scmrepo.exceptions import SCMError
-
-    try:
-        content: bytes = dvc.api.read(str(paths.MODEL / _FILE), rev=name, mode="rb")
-    except (DvcException, SCMError) as error:
-        raise FileNotFoundError(f"there is no such file or folder, nor in DVC: {error}") from error
-    return content
 
 
 def infer(state: State, *, up: bool) -> dict[str, Any] | None:

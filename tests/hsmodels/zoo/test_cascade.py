@@ -72,5 +72,5 @@ def test_pretrained_weights_come_from_a_revision_that_dvc_knows(tmp_path, monkey
     run("git", "tag", "first-stage")
     model = zoo.build("revsci_mstpp", pretrained="first-stage", **SIZES)
     torch.testing.assert_close(dict(model[0].state_dict()), dict(state))
-    with pytest.raises(UserError, match="'pretrained' names nowhere, whose weights cannot be read"):
+    with pytest.raises(UserError, match="names nowhere, but there is no such file or folder, and no such experiment"):
         zoo.build("revsci_mstpp", pretrained="nowhere", **SIZES)

@@ -1,0 +1,78 @@
+"""Weights to start from: of a folder, a file, or an experiment that DVC keeps."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+from torch import Tensor
+
+from hsdata import paths
+from hsdata.errors import UserError
+
+FILE = "model.safetensors"
+
+
+def content(source: str) -> bytes:
+    """The bytes of the best weights of a trained model.
+
+    Args:
+        source: the folder of a trained model, a `.safetensors` file, or else the name of a DVC experiment or a
+            Git revision whose `outputs/model` is meant.
+
+    Raises:
+        UserError: there are none, or they cannot be read.
+    """
+    place = Path(source)
+    if place.resolve().is_relative_to(paths.MODEL.resolve()):
+        raise UserError(
+            f"'pretrained' names {source}, where this training writes its own model and DVC clears the place first: "
+            "give the name of the experiment that made it, or copy the folder elsewhere and name the copy."
+        )
+    if not place.exists():
+        return _of_revision(source, Path.cwd())
+    try:
+        return (place / FILE if place.is_dir() else place).read_bytes()
+    except OSError as error:
+        raise _unreadable(source, error) from None
+
+
+def weights(source: str) -> dict[str, Tensor]:
+    """The weights themselves, by the network's keys; see `content`."""
+    try:
+        return safetensors.torch.load(content(source))
+    except safetensors.SafetensorError as error:
+        raise _unreadable(source, error) from None
+
+
+def _unreadable(source: str, error: Exception) -> UserError:
+    return UserError(
+        f"'pretrained' names {source}, whose weights cannot be read ({error}): give the folder of a trained model, "
+        "a .safetensors file, or the name of a DVC experiment."
+    )
+
+
+@lru_cache(maxsize=1)
+def _of_revision(name: str, folder: Path) -> bytes:
+    """The weights that a revision of the project in `folder` has; kept, as a training asks for them several times."""
+    import dvc.api
+    from dvc.exceptions import DvcException, NotDvcRepoError
+    from dvc.scm import RevError, SCMError
+
+    file = (paths.MODEL / FILE).as_posix()
+    try:
+        found: bytes = dvc.api.read(file, repo=str(folder), rev=name, mode="rb")
+    except (RevError, NotDvcRepoError) as error:
+        raise UserError(
+            f"'pretrained' names {name}, but there is no such file or folder, and no such experiment, branch or tag "
+            f"({error}). 'dvc exp list' names the experiments: run that of the first stage ('dvc exp run -n {name}' "
+            "with its recipe applied), or give another name or a model's folder."
+        ) from None
+    except (OSError, SCMError, DvcException) as error:
+        raise UserError(
+            f"'pretrained' names {name}, but {file} of that revision cannot be read ({error}): it made no model, or "
+            "DVC's cache has lost it; 'dvc pull' may bring it, or run that experiment again."
+        ) from None
+    return found
