@@ -44,6 +44,8 @@ class Launch(Section):
     # Name or address of machine 0; needed with several machines.
     address: str | None = None
     port: int = Field(29500, ge=1024, le=65535)
+    # Spread parameters, gradients and optimiser state over the processes, for models that do not fit.
+    shard: bool = False
 
 
 class Train(Section):

@@ -10,14 +10,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from hsmodels.engine.sharding import local, part_of, whole
 from hsmodels.engine.task import Direction
 
 Weights = dict[str, Tensor]
 
 
 def weights_of(model: nn.Module) -> Weights:
-    """A copy of a model's state on the CPU."""
-    return {name: value.detach().to("cpu", copy=True).contiguous() for name, value in model.state_dict().items()}
+    """A copy of a model's whole state on the CPU; of a sharded model, all processes ask for it together."""
+    return {name: whole(value.detach()).to("cpu", copy=True).contiguous() for name, value in model.state_dict().items()}
 
 
 class MovingAverage:
@@ -33,8 +34,10 @@ class MovingAverage:
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.decay = decay
         self.updates = 0
-        self._source = model.state_dict()
-        self._average = {name: value.detach().clone() for name, value in self._source.items()}
+        self._state = model.state_dict()
+        # Where the model is sharded, each process averages its own part.
+        self._source = {name: local(value.detach()) for name, value in self._state.items()}
+        self._average = {name: value.clone() for name, value in self._source.items()}
 
     @torch.no_grad()
     def update(self) -> None:
@@ -49,7 +52,7 @@ class MovingAverage:
     @contextmanager
     def applied(self) -> Iterator[None]:
         """Put the average in the model's place for a while."""
-        kept = {name: value.detach().clone() for name, value in self._source.items()}
+        kept = {name: value.clone() for name, value in self._source.items()}
         try:
             self._copy(self._average, self._source)
             yield
@@ -57,13 +60,15 @@ class MovingAverage:
             self._copy(kept, self._source)
 
     def state_dict(self) -> dict[str, Any]:
-        """The average and its count of updates."""
-        return {"updates": self.updates, "average": {n: v.to("cpu", copy=True) for n, v in self._average.items()}}
+        """The whole average and its count of updates."""
+        with self.applied():
+            average = {name: whole(value.detach()).to("cpu", copy=True) for name, value in self._state.items()}
+        return {"updates": self.updates, "average": average}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Put back what `state_dict` gave."""
         self.updates = state["updates"]
-        self._copy(state["average"], self._average)
+        self._copy({name: local(part_of(state["average"][name], v)) for name, v in self._state.items()}, self._average)
 
     @staticmethod
     @torch.no_grad()

@@ -18,8 +18,7 @@ from hsdata.errors import UserError
 def enable(model: nn.Module) -> None:
     """Recompute the blocks of a model in the backward pass instead of keeping what they compute.
 
-    Blocks are the members of the model's outermost lists (`nn.Sequential`, `nn.ModuleList`) that hold
-    submodules of their own. The numbers stay the same.
+    For blocks see `blocks_of`. The numbers stay the same.
 
     Args:
         model: changed in place; its state keys stay.
@@ -27,7 +26,7 @@ def enable(model: nn.Module) -> None:
     Raises:
         UserError: it has no such block.
     """
-    blocks = list(_blocks(model))
+    blocks = list(blocks_of(model))
     if not blocks:
         raise UserError(
             f"train.gradient_checkpointing: {type(model).__name__} has no list of blocks to apply it to; set it to "
@@ -37,14 +36,15 @@ def enable(model: nn.Module) -> None:
         block.forward = partial(_forward, block, block.forward)
 
 
-def _blocks(module: nn.Module) -> Iterator[nn.Module]:
+def blocks_of(module: nn.Module) -> Iterator[nn.Module]:
+    """The members of a model's outermost lists (`nn.Sequential`, `nn.ModuleList`) that hold submodules of their own."""
     for child in module.children():
         if isinstance(child, nn.Sequential | nn.ModuleList):
             members = [member for member in child if any(True for _ in member.children())]
             yield from members
             if members:
                 continue
-        yield from _blocks(child)
+        yield from blocks_of(child)
 
 
 def _forward(block: nn.Module, forward: Any, *inputs: Any) -> Any:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any, NoReturn
 
@@ -14,6 +14,7 @@ from torch import nn
 from tqdm import tqdm
 
 from hsdata.errors import UserError
+from hsmodels.engine import sharding
 from hsmodels.engine.averaging import BestOnes, Checkpoint, MovingAverage, better, weights_of
 from hsmodels.engine.interruption import Interruption, Preempted
 from hsmodels.engine.meter import Meter
@@ -53,6 +54,8 @@ class Loop:
         stop_on = resolve(settings.stop_on or settings.watch or default, "train.stop_on", directions)
         self.patience = Patience(settings.patience, *stop_on)
         self.model = model
+        # Whole, for measuring: processes with fewer samples than others would keep those waiting for their parts.
+        self._whole = session.spare_model() if session.sharded else None
         self.stepper = Stepper(session, model)
         self.schedule = Schedule(self.stepper.optimizer.optimizer, settings)
         self.average = MovingAverage(self.model, settings.ema) if settings.ema else None
@@ -101,8 +104,8 @@ class Loop:
             epochs_done = self.epoch + self.update / updates
             self.totals.rate = self.schedule.set(epochs_done, updates)
             session.task.progress(epochs_done / self.settings.epochs)
-            flags = [float(self.interruption.number > 0), float(self._late())]
-            changed, (told, late) = self.stepper.update(stream, self.epoch, self.update, self.totals, flags)
+            flags = [float(self.interruption.number > 0), float(self._late()), float(self._due())]
+            changed, (told, late, due) = self.stepper.update(stream, self.epoch, self.update, self.totals, flags)
             if changed and self.average is not None:
                 self.average.update()
             self.update += 1
@@ -112,13 +115,17 @@ class Loop:
                 self._stop()
             if late:
                 self.reason = "time"
-            elif time.monotonic() - self._saved > 60 * self.settings.state_minutes:
+            elif due:
                 self._save()
 
     def _late(self) -> bool:
         """Whether what is left of the time budget is needed for scoring the model. The first process's clock counts."""
         budget, meter = self.settings.max_minutes, self.session.meter
         return self.processes.first and budget is not None and meter.elapsed + 1.1 * meter.longest_scoring > 60 * budget
+
+    def _due(self) -> bool:
+        """Whether the state is to be saved in mid-epoch. The first process's clock counts."""
+        return self.processes.first and time.monotonic() - self._saved > 60 * self.settings.state_minutes
 
     def _close_epoch(self, curves: Curves) -> None:
         """Measure, decide, log, save."""
@@ -156,12 +163,25 @@ class Loop:
     def _measure(self, full: bool) -> Measured:
         """Measure the model, or its moving average; a signal leads to a state from which measuring starts again."""
         try:
-            with self._averaged():
-                return self.session.measure(self.model, full=full, interruption=self.interruption)
+            with self._measured() as model:
+                return self.session.measure(model, full=full, interruption=self.interruption)
         except Interrupted:
             if self.reason != "time" and self.epoch < self.settings.epochs:
                 self.reason = ""
             self._stop()
+
+    @contextmanager
+    def _measured(self) -> Iterator[nn.Module]:
+        """The model as it is measured: averaged where that is wanted, and whole."""
+        with self._averaged():
+            if self._whole is None:
+                yield self.model
+                return
+            self._whole.load_state_dict(weights_of(self.model))
+            try:
+                yield self._whole.to(self.session.device)
+            finally:
+                self._whole.to("cpu")
 
     def _averaged(self) -> AbstractContextManager[None]:
         return nullcontext() if self.average is None else self.average.applied()
@@ -177,7 +197,7 @@ class Loop:
         best, value = self.best.best or last, self.best.value
         mean = self.best.mean()
         if mean is not None and value is not None:
-            self.model.load_state_dict(mean)
+            sharding.load_model(self.model, mean)
             self.average = None
             row = self._measure(True).summary
             if self.watch in row and better(row[self.watch], value, self.direction):
@@ -198,17 +218,19 @@ class Loop:
 
     def _save(self) -> None:
         started = time.monotonic()
-        if self.states is not None:
-            self.states.save(self.state_dict())
+        if self.states is not None or self.session.sharded:
+            state = self.state_dict()
+            if self.states is not None:
+                self.states.save(state)
         self._saved = time.monotonic()
         self.session.meter.saving += self._saved - started
 
     def state_dict(self) -> dict[str, Any]:
-        """All that a resumption needs, as tensors and plain values."""
+        """All that a resumption needs, as whole tensors and plain values."""
         scaler = self.session.accelerator.scaler
         return {
-            "model": self.model.state_dict(),
-            "optimizer": self.stepper.optimizer.state_dict(),
+            "model": sharding.whole(self.model.state_dict()),
+            "optimizer": sharding.whole(self.stepper.optimizer.state_dict()),
             "scaler": scaler.state_dict() if scaler is not None else {},
             "average": self.average.state_dict() if self.average is not None else {},
             "best": self.best.state_dict(),
@@ -227,8 +249,8 @@ class Loop:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Put back what `state_dict` gave."""
         scaler = self.session.accelerator.scaler
-        self.model.load_state_dict(state["model"])
-        self.stepper.optimizer.load_state_dict(state["optimizer"])
+        sharding.load_model(self.model, state["model"])
+        sharding.load_optimizer(self.stepper.optimizer, state["optimizer"])
         if scaler is not None and state["scaler"]:
             scaler.load_state_dict(state["scaler"])
         if self.average is not None:

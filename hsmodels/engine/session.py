@@ -90,7 +90,11 @@ class Session:
         self.device = self.accelerator.device
         self.processes = Processes(self.accelerator)
         check_world(self.processes.world)
+        # One process has nobody to share with.
+        self.sharded = settings.launch.shard and self.processes.world > 1
         self.say: Callable[[str], None] = say if self.processes.first else lambda message: None
+        if settings.launch.shard and not self.sharded:
+            self.say("train.launch.shard: one process has nobody to share the model with, so nothing changes.")
         self.meter = Meter()
         self.samples, self.held_out = task.training(), task.held_out()
         if len(self.samples) == 0:
@@ -119,6 +123,13 @@ class Session:
         if self.settings.channels_last:
             model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return model.to(self.device)
+
+    def spare_model(self) -> nn.Module:
+        """A second model in main memory, of the same precision; not to be trained."""
+        made: nn.Module = self.accelerator.prepare_model(
+            self.model().to("cpu"), device_placement=False, evaluation_mode=True
+        )
+        return made
 
     def on_device(self, batch: Batch) -> Batch:
         """A loader's batch on the device, images in the memory layout that is asked for."""

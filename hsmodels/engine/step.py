@@ -7,9 +7,9 @@ from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from hsdata.errors import UserError
+from hsmodels.engine import sharding
 from hsmodels.engine.batches import Part
 from hsmodels.engine.normalization import share_statistics
 from hsmodels.engine.session import Session
@@ -37,13 +37,17 @@ class Stepper:
         self.settings = settings = session.settings
         self.processes = session.processes
         self._bare = model
+        self._norms = share_statistics(model, self.processes.world)
+        if session.sharded:
+            sharding.shard(model, session.device)
         self._trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
         made = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam
         # The loss scaler of fp16 cannot tell when a fused step was left out.
         fused = session.device.type == "cuda" and settings.precision != "fp16"
         optimizer = made(self._trained, lr=settings.lr, weight_decay=settings.weight_decay, fused=fused or None)
-        self._norms = share_statistics(model, self.processes.world)
-        self.model, self.optimizer = session.accelerator.prepare(model, optimizer)
+        self.optimizer = session.accelerator.prepare_optimizer(optimizer)
+        # Sharded parameters exchange their gradients by themselves: what is wrapped then is only the precision.
+        self.model = session.accelerator.prepare_model(model, evaluation_mode=session.sharded)
         if settings.compile:
             # In place, so that the keys of the state stay plain.
             model.compile()
@@ -90,7 +94,7 @@ class Stepper:
                 last = step == steps[-1] and turn + 1 == len(of_one_size)
                 for norm in self._norms:
                     norm.counted = bool(own)
-                with nullcontext() if last else session.accelerator.no_sync(self.model):
+                with nullcontext() if last or session.sharded else session.accelerator.no_sync(self.model):
                     losses, parts = session.task.losses(self.model, batch)
                     session.accelerator.backward(losses[: len(own)].sum() * (self.processes.world / samples))
                 names = sorted(parts)
@@ -118,8 +122,8 @@ class Stepper:
         return changed, sums[width + 1 :]
 
     def _in_step(self, parts: list[Part]) -> list[Part]:
-        """As many parts on every process where they share statistics; those added count as nothing."""
-        if not self._norms:
+        """As many parts on every process where they share statistics or weights; those added count as nothing."""
+        if not self._norms and not self.session.sharded:
             return parts
         most = max(self.processes.all_of([len(parts)]))
         return parts + [Part([], parts[-1].batch)] * (most - len(parts))
@@ -127,9 +131,9 @@ class Stepper:
     def _apply(self, totals: Totals) -> bool:
         """Clip the gradients and step; false where fp16's scaler left the step out, looking for its scale."""
         self.session.accelerator.unscale_gradients()
-        norm = get_total_norm([parameter.grad for parameter in self._trained if parameter.grad is not None])
+        norm = sharding.gradient_norm(self._trained)
         if self.settings.clip_norm is not None:
-            clip_grads_with_norm_(self._trained, self.settings.clip_norm, norm)
+            sharding.clip(self._trained, self.settings.clip_norm, norm)
         self.optimizer.step()
         if self.optimizer.step_was_skipped:
             totals.overflows += 1

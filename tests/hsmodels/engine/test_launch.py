@@ -1,3 +1,4 @@
+import io
 import json
 import os
 import signal
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 import toy_worker
-from toy_task import files
+from toy_task import files, same, trained
 
 from hsdata import UserError
 from hsmodels.engine import launch
@@ -48,20 +49,72 @@ def _orders(folder, world):
     return [sorted(set(chain(*step))) for step in zip(*logs, strict=True)]
 
 
-def test_one_and_two_processes_see_the_same_samples_and_measure_the_same(tmp_path):
-    """Nine samples in batches of 4 and five held out: neither divides evenly. Statistics are of whole batches."""
-    task = {"count": 9, "held_out": 5, "normalised": True}
-    alone, pair = (_specification(tmp_path / name, task, accumulate=2) for name in ("one", "two"))
-    _alone(alone)
-    subprocess.run(_group(pair, processes=2), check=True)
-    results = [json.loads((tmp_path / name / "result.json").read_text()) for name in ("one", "two")]
-    assert [result["world"] for result in results] == [1, 2]
-    assert _orders(tmp_path / "one", 1) == _orders(tmp_path / "two", 2)
-    for left, right in zip(results[0]["history"], results[1]["history"], strict=True):
-        assert left.keys() == right.keys()
-        assert all(left[name] == pytest.approx(right[name], abs=1e-6) for name in left)
-    for name, value in results[0]["weights"].items():
-        assert torch.allclose(torch.tensor(value), torch.tensor(results[1]["weights"][name]), atol=1e-5)
+# 19 samples in batches of 4 and five held out: neither divides evenly. Statistics are of whole batches.
+TASK = {"count": 19, "held_out": 5, "normalised": True, "blocks": 2}
+RICH = {"accumulate": 2, "ema": 0.9, "best_k": 2, "clip_norm": 0.1, "optimizer": "adamw", "weight_decay": 0.01}
+SHARDED = {"launch": {"shard": True}}
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """One training by one, two and four processes, sharded ones too, and one that moves between them: by folder."""
+    root = tmp_path_factory.mktemp("worlds")
+
+    def specified(name, stop_in=None, **changes):
+        return _specification(root / name, TASK | {"stop_in": stop_in}, **RICH, **changes)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]))
+        moved = specified("moved", 1, **SHARDED)
+        first = [*specified("two"), *specified("two-sharded", **SHARDED), *moved]
+        subprocess.run(_group(first, processes=2), check=True)
+        specified("moved", 2, **SHARDED)
+        sharded = specified("four-sharded", gradient_checkpointing=True, **SHARDED)
+        subprocess.run(_group([*moved, *specified("four"), *sharded], processes=4), check=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "stderr", io.StringIO())
+        _alone(specified("one"))
+        _alone(specified("moved", **SHARDED))
+        said = sys.stderr.getvalue()
+    found = {file.parent.name: json.loads(file.read_text()) for file in root.glob("*/result.json")}
+    return root, found, said
+
+
+def _same(left, right):
+    assert len(left["history"]) == len(right["history"]) == 3
+    for mine, other in zip(left["history"], right["history"], strict=True):
+        assert mine.keys() == other.keys()
+        assert all(mine[name] == pytest.approx(other[name], abs=1e-6) for name in mine)
+    assert left["averaged"] == right["averaged"]
+    for which in ("best", "last"):
+        assert left["weights"][which].keys() == right["weights"][which].keys()
+        for name, value in left["weights"][which].items():
+            assert torch.allclose(torch.tensor(value), torch.tensor(right["weights"][which][name]), atol=1e-5)
+
+
+@pytest.mark.parametrize(("name", "world"), [("two", 2), ("four", 4), ("two-sharded", 2), ("four-sharded", 4)])
+def test_one_two_and_four_processes_see_the_same_samples_and_measure_the_same(results, name, world):
+    root, found, _ = results
+    assert [found[each]["world"] for each in ("one", name)] == [1, world]
+    assert _orders(root / name, world) == _orders(root / "one", 1)
+    _same(found[name], found["one"])
+
+
+def test_a_sharded_model_leaves_each_process_its_part(results):
+    shares = {name: result["share"] for name, result in results[1].items()}
+    assert shares["one"] == shares["two"] == shares["four"] == shares["moved"] == 1.0
+    assert shares["two-sharded"] == pytest.approx(1 / 2, abs=0.02)
+    assert shares["four-sharded"] == pytest.approx(1 / 4, abs=0.05)
+
+
+def test_a_sharded_training_moves_from_two_processes_to_four_and_to_one(results):
+    root, found, said = results
+    assert found["moved"]["world"] == 1
+    assert "Going on from a saved state: epoch 1, update 2" in said
+    steps = [len((root / "moved" / f"result.log.{rank}").read_text().splitlines()) for rank in range(4)]
+    # Two processes leave after four of 15 steps, four go on for five, one makes the others.
+    assert steps == [15, 9, 5, 5]
+    _same(found["moved"], found["one"])
 
 
 def test_sigterm_to_the_launcher_saves_and_another_number_of_processes_goes_on(tmp_path, capsys):
@@ -109,6 +162,13 @@ def test_several_machines_must_know_which_they_are_and_where_to_meet(monkeypatch
     monkeypatch.setenv("SLURM_NODEID", "1")
     with pytest.raises(UserError, match=r"train\.launch\.address"):
         launch.spawn("toy_worker", [], Launch(machines=2))
+
+
+def test_one_process_has_nobody_to_share_a_model_with(tmp_path):
+    said = []
+    alone = trained(tmp_path / "a", epochs=1, said=said, launch={"shard": True})
+    assert said == ["train.launch.shard: one process has nobody to share the model with, so nothing changes."]
+    assert same(alone.last.weights, trained(tmp_path / "b", epochs=1).last.weights)
 
 
 def test_more_processes_than_gpus_are_refused(monkeypatch):

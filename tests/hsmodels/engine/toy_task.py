@@ -33,12 +33,13 @@ class Toy(Task):
     directions = {"loss": "min", "accuracy": "max", "margin": "max"}
     watch = "accuracy"
 
-    def __init__(self, count=10, held_out=5, dropout=0.0, normalised=False):
-        self.count, self.size, self.dropout, self.normalised = count, held_out, dropout, normalised
+    def __init__(self, count=10, held_out=5, dropout=0.0, normalised=False, blocks=0):
+        self.count, self.size, self.dropout, self.normalised, self.blocks = count, held_out, dropout, normalised, blocks
 
     def model(self):
         norm = [nn.Unflatten(1, (1, 2)), nn.BatchNorm1d(1), nn.Flatten()] if self.normalised else []
-        return nn.Sequential(*norm, nn.Linear(2, 8), nn.Tanh(), nn.Dropout(self.dropout), nn.Linear(8, 2))
+        blocks = nn.Sequential(*[nn.Sequential(nn.Linear(8, 8), nn.Tanh()) for _ in range(self.blocks)])
+        return nn.Sequential(*norm, nn.Linear(2, 8), nn.Tanh(), blocks, nn.Dropout(self.dropout), nn.Linear(8, 2))
 
     def training(self):
         return Points(self.count, seed=1, noise=0.1)

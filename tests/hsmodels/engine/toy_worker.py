@@ -1,9 +1,13 @@
-"""One process of a training of the toy task: `python -m toy_worker SPEC RESULT`."""
+"""One process of trainings of the toy task, one after the other.
+
+Arguments: a specification and where its result goes, for each.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -12,18 +16,27 @@ import torch
 from toy_task import Toy
 
 from hsmodels.engine import Identity, launch, train
+from hsmodels.engine.interruption import PREEMPTED
+from hsmodels.engine.sharding import local
 from hsmodels.params import Train
 
 
 class Noted(Toy):
-    """The toy task, slowed down, telling which samples it sees in which step."""
+    """The toy task, slowed down, telling which samples it sees in which step; the first process can get SIGTERM."""
 
-    def __init__(self, log, pause=0.0, **options):
+    def __init__(self, log, pause=0.0, stop_in=None, **options):
         super().__init__(**options)
-        self.log, self.pause = log, pause
+        self.log, self.pause, self.stop_in = log, pause, stop_in
+        self.steps = 0
+        self.share = 0.0
 
     def losses(self, model, batch):
         if torch.is_grad_enabled():
+            self.steps += 1
+            parameters = list(model.parameters())
+            self.share = sum(local(value).numel() for value in parameters) / sum(value.numel() for value in parameters)
+            if self.steps == self.stop_in and int(os.environ.get("RANK", 0)) == 0:
+                os.kill(os.getpid(), signal.SIGTERM)
             with Path(f"{self.log}.{os.environ.get('RANK', 0)}").open("a") as stream:
                 stream.write(json.dumps(batch["index"].tolist()) + "\n")
         time.sleep(self.pause)
@@ -33,25 +46,42 @@ class Noted(Toy):
 def run(specification: Path, result: Path) -> None:
     spec = json.loads(specification.read_text())
     folder = Path(spec["folder"])
+    task = Noted(result.with_suffix(".log"), **spec.get("task", {}))
     made = train(
-        Noted(result.with_suffix(".log"), **spec.get("task", {})),
+        task,
         Train(**spec["settings"]),
         seed=3,
-        identity=Identity(spec["settings"], "code", "data"),
+        identity=Identity({name: value for name, value in spec["settings"].items() if name != "launch"}, "", ""),
         curves=folder / "curves",
         states=folder / "runs",
     )
     if int(os.environ.get("RANK", 0)) == 0:
+        weights = {"best": made.best.weights, "last": made.last.weights}
         result.write_text(
             json.dumps(
                 {
                     "history": made.history,
                     "world": int(os.environ.get("WORLD_SIZE", 1)),
-                    "weights": {name: value.tolist() for name, value in made.last.weights.items()},
+                    "share": task.share,
+                    "averaged": made.best.averaged,
+                    "weights": {
+                        which: {name: value.tolist() for name, value in state.items()}
+                        for which, state in weights.items()
+                    },
                 }
             )
         )
 
 
+def run_all(arguments: list[str]) -> None:
+    """Run each of several; those that are stopped leave the word to the next."""
+    for specification, result in zip(arguments[::2], arguments[1::2], strict=True):
+        try:
+            run(Path(specification), Path(result))
+        except SystemExit as end:
+            if end.code != PREEMPTED or len(arguments) == 2:
+                raise
+
+
 if __name__ == "__main__":
-    launch.worker(lambda: run(*map(Path, sys.argv[1:])))
+    launch.worker(lambda: run_all(sys.argv[1:]))
