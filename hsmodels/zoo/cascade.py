@@ -42,7 +42,8 @@ class Cascade(nn.Sequential):
         first, second = self
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             rgb = first(x)
-        cube: Tensor = second(rgb)
+        # Autocast makes it half precision, which a network that leaves autocast could not take.
+        cube: Tensor = second(rgb.to(x.dtype))
         return cube
 
 

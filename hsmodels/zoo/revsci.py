@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from hsdata.errors import UserError
 from hsdata.layout import RGB_FULL
 from hsmodels.zoo import bayer, reversible
+from hsmodels.zoo.precision import native
 from hsmodels.zoo.registry import Feed, State, part, register
 
 _CHANNELS = 64
@@ -66,8 +67,9 @@ class RevSCI(nn.Module):
 
     def reconstruct(self, x: Tensor) -> Tensor:
         """Encoder, reversible blocks, decoder."""
-        hidden = reversible.run(self.layers, self.conv1(x), self.n_split)
-        out: Tensor = self.conv2(hidden)
+        with native(x):
+            hidden = reversible.run(self.layers, self.conv1(x), self.n_split)
+            out: Tensor = self.conv2(hidden)
         return out
 
 

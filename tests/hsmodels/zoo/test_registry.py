@@ -64,7 +64,10 @@ def test_every_model_takes_the_input_of_its_tracks_and_is_differentiable(name, t
     assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in trained)
 
 
-@pytest.mark.parametrize(("name", "track"), [("mstpp", 1), ("mstpp", 2), ("revsci_rgb", 1), ("raw2hsi", 1)])
+@pytest.mark.parametrize(
+    ("name", "track"),
+    [("mstpp", 1), ("mstpp", 2), ("revsci_rgb", 1), ("raw2hsi", 1), ("revsci_mstpp_no_pretrain", 1)],
+)
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("native", [True, False])
 def test_half_precision_stays_finite(name, track, dtype, native, monkeypatch):

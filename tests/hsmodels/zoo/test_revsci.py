@@ -3,7 +3,7 @@ import torch
 
 from hsdata.errors import UserError
 from hsmodels import zoo
-from hsmodels.zoo import bayer, reversible
+from hsmodels.zoo import bayer, precision, reversible
 
 
 def plainly(blocks, x, n_split):
@@ -30,6 +30,7 @@ def test_reversible_gradients_are_those_of_autograd(name, n_split, monkeypatch):
 
 @pytest.mark.parametrize("dtype", [None, torch.bfloat16, torch.float16])
 def test_many_blocks_lose_nothing_in_single_and_mixed_precision(dtype, monkeypatch):
+    monkeypatch.setitem(precision._NATIVE, dtype, True)
     torch.manual_seed(0)
     model, x = zoo.build("revsci2_rgb", n_blocks=24), torch.rand(1, 1, 16, 16)
     with torch.no_grad():
