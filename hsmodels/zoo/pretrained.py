@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
@@ -63,16 +64,27 @@ def _of_revision(name: str, folder: Path) -> bytes:
 
     file = (paths.MODEL / FILE).as_posix()
     try:
-        found: bytes = dvc.api.read(file, repo=str(folder), rev=name, mode="rb")
-    except (RevError, NotDvcRepoError) as error:
-        raise UserError(
-            f"'pretrained' names {name}, but there is no such file or folder, and no such experiment, branch or tag "
-            f"({error}). 'dvc exp list' names the experiments: run that of the first stage ('dvc exp run -n {name}' "
-            "with its recipe applied), or give another name or a model's folder."
-        ) from None
+        for project in _projects(folder):
+            try:
+                found: bytes = dvc.api.read(file, repo=str(project), rev=name, mode="rb")
+                return found
+            except RevError as error:
+                unknown: Exception = error
+    except NotDvcRepoError as error:
+        unknown = error
     except (OSError, SCMError, DvcException) as error:
         raise UserError(
             f"'pretrained' names {name}, but {file} of that revision cannot be read ({error}): it made no model, or "
             "DVC's cache has lost it; 'dvc pull' may bring it, or run that experiment again."
         ) from None
-    return found
+    raise UserError(
+        f"'pretrained' names {name}, but there is no such file or folder, and no such experiment, branch or tag "
+        f"({unknown}). 'dvc exp list' names the experiments: run that of the first stage ('dvc exp run -n {name}' "
+        "with its recipe applied), or give another name or a model's folder."
+    )
+
+
+def _projects(folder: Path) -> Iterator[Path]:
+    """The project, and the one that it is a copy of: `dvc exp run --temp` and `--queue` work below `.dvc`."""
+    yield folder
+    yield from (parent.parent for parent in folder.parents if parent.name == ".dvc")
