@@ -30,7 +30,7 @@ def fit(session: Session, model: nn.Module, curves: Curves) -> Result:
     model.load_state_dict(session.processes.from_first(weights_of(model)))
     measured = session.measure(model, full=True)
     curves.log(0, measured.summary, session.meter.since(type(session.meter)(**earlier)))
-    curves.show(measured.pictures)
+    curves.show(measured.pictures, 0)
     checkpoint = Checkpoint(weights_of(model), 0, measured.summary, (0,))
     return Result(
         checkpoint, checkpoint, [measured.summary], f"val/{session.task.watch}", "closed form", session.report()

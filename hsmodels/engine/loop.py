@@ -154,7 +154,7 @@ class Loop:
         self.history.append(row)
         self.pictures |= measured.pictures
         curves.log(epoch, row, session.meter.since(self._earlier))
-        curves.show(measured.pictures)
+        curves.show(measured.pictures, epoch)
         self.epoch, self.update, self.totals = epoch + 1, 0, Totals()
         self._save()
         if self.processes.sums([float(self.interruption.number > 0)])[0] and not self.reason:

@@ -69,15 +69,14 @@ def train(
         try:
             model = session.model()
             if task.is_closed_form(model):
-                logged = curves_from([])
-                result = closed_form.fit(session, model, logged)
+                with curves_from([]) as logged:
+                    result = closed_form.fit(session, model, logged)
             else:
                 loop = Loop(session, model, interruption, folder)
                 _resume(loop, folder)
-                logged = curves_from(loop.history)
-                logged.show(loop.pictures)
-                result = loop.run(logged)
-            logged.close()
+                with curves_from(loop.history) as logged:
+                    logged.show(loop.pictures, loop.epoch - 1, again=True)
+                    result = loop.run(logged)
             if folder is not None:
                 finish(result)
                 folder.remove()

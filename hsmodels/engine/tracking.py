@@ -6,9 +6,11 @@ import importlib.util
 import netrc
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlparse
 
 import numpy as np
 from accelerate import Accelerator
@@ -28,7 +30,9 @@ def check(names: Sequence[str]) -> None:
         UserError: a package or the credentials are missing.
     """
     for name in names:
-        if importlib.util.find_spec(_PACKAGES[name]) is None:
+        found = importlib.util.find_spec(_PACKAGES[name])
+        # A folder of that name, which a tracker left here, is no package.
+        if found is None or found.origin is None:
             raise UserError(
                 f"train.track: the package of '{name}' is missing; install it with 'pip install {_PACKAGES[name]}', "
                 f"or take '{name}' out of the list."
@@ -42,12 +46,12 @@ def check(names: Sequence[str]) -> None:
     if "mlflow" in names and remote and not (os.environ.get("DATABRICKS_HOST") and os.environ.get("DATABRICKS_TOKEN")):
         raise UserError(
             "train.track: MLFLOW_TRACKING_URI names Databricks, but DATABRICKS_HOST and DATABRICKS_TOKEN are not set; "
-            "set them, or unset MLFLOW_TRACKING_URI to log into the folder mlruns."
+            "set them, or unset MLFLOW_TRACKING_URI to log into outputs/mlflow."
         )
 
 
 class Curves:
-    """What a training logs, epoch by epoch; does nothing but on the main process.
+    """What a training logs, epoch by epoch, until the block ends; does nothing but on the main process.
 
     The folder of DVCLive is made anew and filled from the epochs that are known already: a resumed
     training leaves the same files as an undisturbed one. Numbers that depend on the clock go to the
@@ -96,18 +100,31 @@ class Curves:
         for tracker in self._further:
             tracker.log({**row, **clocked}, step=epoch)
 
-    def show(self, pictures: Mapping[str, NDArray[np.uint8]]) -> None:
-        """Put pictures, (height, width, 3) each, beside the curves, in place of the last ones of their names."""
+    def show(self, pictures: Mapping[str, NDArray[np.uint8]], epoch: int, *, again: bool = False) -> None:
+        """Put pictures, (height, width, 3) each, beside the curves, in place of the last ones of their names.
+
+        Args:
+            pictures: by name.
+            epoch: the epoch that they show.
+            again: whether they were shown before the training was interrupted.
+        """
         if self._live is None:
             return
         for name, picture in pictures.items():
             self._live.tracker.log_image(f"{name}.png", picture)
+            for tracker in self._further:
+                if not (again and tracker.name == "wandb"):
+                    _show(tracker, name, picture, epoch)
 
-    def close(self) -> None:
-        """Finish all trackers."""
+    def __enter__(self) -> Curves:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        """Finish all trackers; a training that failed is told why by its own error."""
         for tracker in [self._live, *self._further]:
-            if tracker is not None:
-                tracker.finish()
+            with nullcontext() if kind is None else suppress(Exception):
+                if tracker is not None:
+                    tracker.finish()
 
 
 def _started(name: str, folder: Path, configuration: Mapping[str, Any], run_id: str) -> GeneralTracker:
@@ -116,11 +133,10 @@ def _started(name: str, folder: Path, configuration: Mapping[str, Any], run_id: 
     Raises:
         UserError: it cannot be started.
     """
-    arguments: dict[str, Any] = {"wandb": {"id": run_id, "resume": "allow"}}.get(name, {})
     try:
-        if name == "tensorboard":
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir(parents=True)
+        arguments = _PLACES[name](folder)
+        if name == "wandb":
+            arguments |= {"id": run_id, "resume": "allow"}
         made = LOGGER_TYPE_TO_CLASS[name]
         tracker = made("hyperobject", *([str(folder)] if made.requires_logging_directory else []), **arguments)
         tracker.start()
@@ -130,6 +146,49 @@ def _started(name: str, folder: Path, configuration: Mapping[str, Any], run_id: 
             f"train.track: '{name}' could not be started: {error}. See to its settings, or take it out of the list."
         ) from error
     return tracker
+
+
+def _wandb(folder: Path) -> dict[str, Any]:
+    if "WANDB_DIR" in os.environ:
+        return {}
+    # It makes a folder of its own name in there.
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    return {"dir": str(folder.parent)}
+
+
+def _tensorboard(folder: Path) -> dict[str, Any]:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return {}
+
+
+def _mlflow(folder: Path) -> dict[str, Any]:
+    import mlflow
+
+    if mlflow.is_tracking_uri_set():  # type: ignore[no-untyped-call]
+        return {}
+    folder.mkdir(parents=True, exist_ok=True)
+    mlflow.set_tracking_uri(f"sqlite:///{(folder / 'mlflow.db').resolve()}")
+    return {"logging_dir": folder.resolve().as_uri()}
+
+
+# What makes a tracker write into its folder, unless the user has said where.
+_PLACES: Mapping[str, Callable[[Path], dict[str, Any]]] = {
+    "wandb": _wandb,
+    "tensorboard": _tensorboard,
+    "mlflow": _mlflow,
+}
+
+
+def _show(tracker: GeneralTracker, name: str, picture: NDArray[np.uint8], epoch: int) -> None:
+    if tracker.name == "tensorboard":
+        tracker.log_images({name: picture[None]}, step=epoch, dataformats="NHWC")
+    elif tracker.name == "wandb":
+        tracker.log_images({name: [picture]}, step=epoch)
+    elif tracker.name == "mlflow":
+        import mlflow
+
+        mlflow.log_image(picture, artifact_file=f"{name}.png")
 
 
 def _flat(configuration: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -146,7 +205,8 @@ def _flat(configuration: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def _wandb_credentials() -> bool:
     if os.environ.get("WANDB_API_KEY"):
         return True
+    server = urlparse(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
     try:
-        return netrc.netrc().authenticators("api.wandb.ai") is not None
+        return netrc.netrc().authenticators(server) is not None
     except (OSError, netrc.NetrcParseError):
         return False
