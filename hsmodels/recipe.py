@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap
 
 from hsdata.errors import UserError
 from hsdata.files import write_text
@@ -19,6 +20,8 @@ from hsmodels.params import Params
 
 FOLDER = Path("recipes")
 _NULL = "tag:yaml.org,2002:null"
+# Tables, whose keys are values too: one that is set takes the place of the old one.
+_TABLES = ("augment.crop_steps",)
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ def apply(
 ) -> list[str]:
     """Set a recipe's values in `params.yaml`; comments, order and all other keys stay.
 
-    A mapping is merged key by key, a list or a number replaced.
+    A mapping is merged key by key; a list, a number or a table such as `augment.crop_steps` is replaced.
 
     Returns:
         One line for each value that changed: `train.epochs: 60 -> 1000`.
@@ -103,13 +106,22 @@ def set_values(values: Mapping[str, Any], params_file: str | os.PathLike[str], s
 
 def _merge(target: MutableMapping[str, Any], source: Mapping[str, Any], where: str, changes: list[str]) -> None:
     for key, value in source.items():
-        place = f"{where}{key}"
-        if isinstance(value, Mapping) and isinstance(target.get(key), MutableMapping):
-            _merge(target[key], value, f"{place}.", changes)
-        elif key not in target or target[key] != value:
-            changes.append(f"{place}: {_plain(target[key]) if key in target else 'not set'} -> {_plain(value)}")
-            target[key] = value
+        place, held = f"{where}{key}", target.get(key)
+        if isinstance(value, Mapping) and isinstance(held, MutableMapping) and place not in _TABLES:
+            _merge(held, value, f"{place}.", changes)
+        elif key not in target or held != value:
+            changes.append(f"{place}: {_plain(held) if key in target else 'not set'} -> {_plain(value)}")
+            target[key] = _on_one_line(value) if isinstance(value, Mapping) else value
+
+
+def _on_one_line(value: Mapping[str, Any]) -> CommentedMap:
+    """A mapping that is written as {key: value}."""
+    mapping = CommentedMap(value)
+    mapping.fa.set_flow_style()
+    return mapping
 
 
 def _plain(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key}: {_plain(part)}" for key, part in value.items()) + "}"
     return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

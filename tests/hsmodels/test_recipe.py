@@ -41,6 +41,20 @@ def test_applying_twice_changes_nothing_more(project):
     assert recipe.apply("mine") == []
 
 
+def test_a_table_of_steps_is_replaced_as_a_whole(project):
+    (project / "params.yaml").write_text("augment:\n  crop_steps: {0: 32, 20: 64}   # epoch: crop\n  flip: true\n")
+    _recipe(project, "augment: {crop_steps: {5: 48}}\n")
+    assert recipe.apply("mine") == ["augment.crop_steps: {0: 32, 20: 64} -> {5: 48}"]
+    expected = "augment:\n  crop_steps: {5: 48}           # epoch: crop\n  flip: true\n"
+    assert (project / "params.yaml").read_text() == expected
+
+
+def test_a_block_that_is_not_there_yet_is_added_on_one_line(project):
+    _recipe(project, "models: {raw2hsi: {base_ch: 8, clamp: null}}\n")
+    assert recipe.apply("mine") == ["models.raw2hsi: not set -> {base_ch: 8, clamp: null}"]
+    assert (project / "params.yaml").read_text() == PARAMS + "  raw2hsi: {base_ch: 8, clamp: null}\n"
+
+
 def test_an_unknown_key_in_a_recipe_is_an_error_and_nothing_is_written(project):
     _recipe(project, "train: {epoch: 1000}\n")
     with pytest.raises(UserError, match=r"mine\.yaml cannot be used:\n  train\.epoch: unknown key; did you mean"):
