@@ -23,6 +23,8 @@ from hsmodels.params import load_params
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "recipes"
 NAMES = recipe.names(FOLDER)
+VALUES = {name: recipe.read(name, FOLDER).values for name in NAMES}
+COMMITTED = read_yaml(ROOT / "params.yaml")
 SIZE = 16
 # How a run is watched and where, not what a recipe is.
 FREE = ("workers", "data", "evaluate")
@@ -46,7 +48,7 @@ class Runs:
 
     def __call__(self, name):
         if name not in self.done:
-            first = _given(recipe.read(name, FOLDER).values).get("pretrained")
+            first = _given(VALUES[name]).get("pretrained")
             weights = self(first)["folder"] / paths.MODEL if first else None
             folder = self.place / name
             folder.mkdir()
@@ -152,10 +154,10 @@ def test_a_recipe_trains_two_steps_and_scores(runs, name):
     assert math.isfinite(done["metrics"]["SSC" if cubes else "PSNR_dB"])
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if "pretrained" in _given(recipe.read(name, FOLDER).values)])
+@pytest.mark.parametrize("name", [name for name in NAMES if "pretrained" in _given(VALUES[name])])
 def test_the_second_of_two_experiments_builds_on_the_first(runs, name):
     second = runs(name)
-    given = _given(recipe.read(name, FOLDER).values)
+    given = _given(VALUES[name])
     weights = [
         safetensors.torch.load_file(runs(run)["folder"] / paths.MODEL / "model.safetensors")
         for run in (given["pretrained"], name)
@@ -176,16 +178,17 @@ def test_a_recipe_says_what_it_is_for_and_is_meant_for_the_track_of_its_name(nam
 @pytest.mark.parametrize("name", NAMES)
 def test_a_recipe_means_the_same_whichever_was_applied_before(name):
     clean = _applied([name])
-    dirty = _applied([*(other for other in NAMES if other != name), name])
-    left = {key: value for key, value in dirty.items() if clean.get(key) != value}
-    assert not left, f"another recipe leaves these behind: set them in {name} too"
+    for other in NAMES:
+        found = _applied([other, name])
+        left = {key: value for key, value in found.items() if clean.get(key) != value}
+        assert not left, f"{other} leaves these behind: set them in {name} too"
 
 
 def _applied(names):
     """What decides a run after applying recipes in this order, as section.key."""
-    values = copy.deepcopy(read_yaml(ROOT / "params.yaml"))
+    values = copy.deepcopy(COMMITTED)
     for name in names:
-        recipe._merge(values, recipe.read(name, FOLDER).values, "", [])
+        recipe._merge(values, copy.deepcopy(VALUES[name]), "", [])
     values["models"] = _given(values)
     if values["index"]["strategy"] == "public":
         values["index"] = {"strategy": "public"}
@@ -198,7 +201,7 @@ def _applied(names):
 
 
 def test_every_model_that_a_track_can_take_has_a_block_in_the_parameters():
-    blocks = read_yaml(ROOT / "params.yaml")["models"]
+    blocks = COMMITTED["models"]
     assert set(zoo.names(1)) | set(zoo.names(2)) <= set(blocks)
     for track in (1, 2):
         for name in zoo.names(track):

@@ -59,27 +59,26 @@ def _unreadable(source: str, error: Exception) -> UserError:
 def _of_revision(name: str, folder: Path) -> bytes:
     """The weights that a revision of the project in `folder` has; kept, as a training asks for them several times."""
     import dvc.api
-    from dvc.exceptions import DvcException, NotDvcRepoError
-    from dvc.scm import RevError, SCMError
+    import dvc.scm
+    import scmrepo.exceptions
+    from dvc.exceptions import NotDvcRepoError
 
     file = (paths.MODEL / FILE).as_posix()
-    try:
-        for project in _projects(folder):
-            try:
-                found: bytes = dvc.api.read(file, repo=str(project), rev=name, mode="rb")
-                return found
-            except RevError as error:
-                unknown: Exception = error
-    except NotDvcRepoError as error:
-        unknown = error
-    except (OSError, SCMError, DvcException) as error:
-        raise UserError(
-            f"'pretrained' names {name}, but {file} of that revision cannot be read ({error}): it made no model, or "
-            "DVC's cache has lost it; 'dvc pull' may bring it, or run that experiment again."
-        ) from None
+    reasons: list[Exception] = []
+    for project in _projects(folder):
+        try:
+            found: bytes = dvc.api.read(file, repo=str(project), rev=name, mode="rb")
+            return found
+        except (dvc.scm.SCMError, scmrepo.exceptions.SCMError, NotDvcRepoError) as error:
+            reasons.append(error)
+        except Exception as error:  # of DVC, or of any store that the cache or a remote may be
+            raise UserError(
+                f"'pretrained' names {name}, but {file} of that revision cannot be read ({error}): it made no model, "
+                "or DVC's cache has lost it; 'dvc pull' may bring it, or run that experiment again."
+            ) from None
     raise UserError(
         f"'pretrained' names {name}, but there is no such file or folder, and no such experiment, branch or tag "
-        f"({unknown}). 'dvc exp list' names the experiments: run that of the first stage ('dvc exp run -n {name}' "
+        f"({reasons[-1]}). 'dvc exp list' names the experiments: run that of the first stage ('dvc exp run -n {name}' "
         "with its recipe applied), or give another name or a model's folder."
     )
 

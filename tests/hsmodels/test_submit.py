@@ -77,6 +77,16 @@ def test_without_private_samples_nothing_is_made() -> None:
     assert not paths.SUBMISSION.exists()
 
 
+def test_a_first_stage_leaves_a_note_and_does_not_fail() -> None:
+    project(1)
+    model_folder(track=1)
+    submit.run(Params(track=1))
+    model_folder(track=1, name="revsci_rgb", params={"n_blocks": 1})
+    done = submit.run(Params(track=1))
+    assert "it is a first stage, with nothing to submit" in str(done)
+    assert [file.name for file in paths.SUBMISSION.iterdir()] == [submit.NOTHING]
+
+
 def test_without_a_model_or_with_one_of_another_track_the_remedy_is_named() -> None:
     project(2)
     with pytest.raises(UserError, match="no trained model in outputs/model"):

@@ -1,6 +1,3 @@
-import subprocess
-import sys
-
 import pytest
 import safetensors.torch
 import torch
@@ -41,36 +38,6 @@ def test_pretrained_weights_of_other_sizes_are_refused(weights):
         zoo.build("revsci_mstpp", pretrained=str(folder), **{**SIZES, "n_blocks": 2})
 
 
-def test_missing_and_damaged_pretrained_weights_are_named(tmp_path):
-    damaged = tmp_path / "damaged.safetensors"
-    damaged.write_bytes(b"no weights")
-    for place in (damaged, tmp_path):
-        with pytest.raises(UserError, match=f"'pretrained' names {place}, whose weights cannot be read"):
-            zoo.build("revsci_mstpp", pretrained=str(place), **SIZES)
-
-
 def test_a_trained_cascade_needs_its_first_stages_weights_no_more():
     given = {**SIZES, "pretrained": "gone"}
     assert zoo.for_track("revsci_mstpp", 1, given, trained=True)(torch.rand(1, 1, 8, 8)).shape == (1, 4, 8, 8)
-
-
-def test_pretrained_weights_come_from_a_revision_that_dvc_knows(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-    def run(*command):
-        subprocess.run(command, check=True, capture_output=True)
-
-    identity = ("-c", "user.name=a", "-c", "user.email=a@b.c")
-    state = zoo.build("revsci_rgb", n_blocks=1).state_dict()
-    (tmp_path / "outputs" / "model").mkdir(parents=True)
-    safetensors.torch.save_file(state, tmp_path / "outputs" / "model" / "model.safetensors")
-    run("git", "init", "-q")
-    run(sys.executable, "-m", "dvc", "init", "-q")
-    run(sys.executable, "-m", "dvc", "add", "-q", "outputs/model")
-    run("git", "add", ".")
-    run("git", *identity, "commit", "-q", "-m", "first stage")
-    run("git", "tag", "first-stage")
-    model = zoo.build("revsci_mstpp", pretrained="first-stage", **SIZES)
-    torch.testing.assert_close(dict(model[0].state_dict()), dict(state))
-    with pytest.raises(UserError, match="names nowhere, but there is no such file or folder, and no such experiment"):
-        zoo.build("revsci_mstpp", pretrained="nowhere", **SIZES)
