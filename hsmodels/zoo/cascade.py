@@ -36,15 +36,30 @@ class Cascade(nn.Sequential):
         if pretrained is not None:
             _load(first, pretrained)
         first.requires_grad_(not frozen)
+        self.loaded = pretrained is not None
+        self.register_load_state_dict_post_hook(_mark_loaded)  # type: ignore[no-untyped-call]
 
     def forward(self, x: Tensor) -> Tensor:
-        """The track's input → cubes (B, out_channels, H, W)."""
+        """The track's input → cubes (B, out_channels, H, W).
+
+        Raises:
+            UserError: the training would leave fresh weights as they are.
+        """
+        if self.training and self.frozen and not self.loaded:
+            raise UserError(
+                "The first network would stay at its random weights: it is 'frozen', and 'pretrained' is null. Name "
+                "the first stage's experiment or folder there, or set 'frozen' to false."
+            )
         first, second = self
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             rgb = first(x)
         # Autocast makes it half precision, which a network that leaves autocast could not take.
         cube: Tensor = second(rgb.to(x.dtype))
         return cube
+
+
+def _mark_loaded(cascade: nn.Module, _: object) -> None:
+    cascade.loaded = True  # type: ignore[assignment]
 
 
 def _load(network: nn.Module, source: str) -> None:

@@ -15,14 +15,24 @@ def weights(tmp_path):
     return tmp_path, state
 
 
-def test_the_first_network_is_frozen_unless_told_otherwise():
+def test_the_first_network_is_frozen_unless_told_otherwise(weights):
     plane = torch.rand(1, 1, 8, 8)
     for frozen in (True, False):
-        model = zoo.build("revsci_mstpp", frozen=frozen, **SIZES)
+        model = zoo.build("revsci_mstpp", frozen=frozen, pretrained=str(weights[0]), **SIZES)
         model(plane).sum().backward()
         assert all((parameter.grad is None) == frozen for parameter in model[0].parameters())
     joint = zoo.build("revsci_mstpp_no_pretrain", **SIZES)
     assert all(parameter.requires_grad for parameter in joint[0].parameters())
+
+
+def test_fresh_weights_are_not_frozen_in_training():
+    model, plane = zoo.build("revsci_mstpp", **SIZES), torch.rand(1, 1, 8, 8)
+    with pytest.raises(UserError, match="would stay at its random weights"):
+        model(plane)
+    state = model.state_dict()
+    assert model.eval()(plane).isfinite().all()
+    model.train().load_state_dict(state)
+    model(plane).sum().backward()
 
 
 def test_pretrained_weights_come_from_a_folder_or_a_file(weights):
@@ -40,4 +50,5 @@ def test_pretrained_weights_of_other_sizes_are_refused(weights):
 
 def test_a_trained_cascade_needs_its_first_stages_weights_no_more():
     given = {**SIZES, "pretrained": "gone"}
-    assert zoo.for_track("revsci_mstpp", 1, given, trained=True)(torch.rand(1, 1, 8, 8)).shape == (1, 4, 8, 8)
+    model = zoo.for_track("revsci_mstpp", 1, given, trained=True).eval()
+    assert model(torch.rand(1, 1, 8, 8)).shape == (1, 4, 8, 8)

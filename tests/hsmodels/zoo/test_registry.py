@@ -9,7 +9,7 @@ from hsdata.layout import CUBES, RGB_FULL
 from hsmodels import zoo
 from hsmodels.zoo import precision
 
-SMALL = {"n_feat": 4, "stage": 1, "n_blocks": 1, "base_ch": 4, "width": 4}
+SMALL = {"n_feat": 4, "stage": 1, "n_blocks": 1, "base_ch": 4, "width": 4, "frozen": False}
 REFERENCES = ("mst_plus_plus_up", "raw2hsi", "revsci_rgb")
 KEYED = (*REFERENCES, "revsci2_rgb", "revsci_rgb_up", "revsci_mstpp", "revsci_mstpp_up")
 
