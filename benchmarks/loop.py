@@ -3,7 +3,9 @@
 The bare loop is forward, loss, backward and step on crops that lie in memory, with the same model, loss and
 optimiser. The engine reads as many crops from Zarr in worker processes, augments them, checks losses and
 gradients, and saves its state after every epoch; measuring held-out samples is left out of its time. The two
-take turns, the first turn warms up. Makes its own data.
+take turns update by update, so that whatever else the machine does meets both alike; the first epoch warms up
+and starts the readers. How long the engine waits for data is taken from a training without such turns. Where other
+work keeps the cores busy, look at the processor time of the training process. Makes its own data.
 """
 
 from __future__ import annotations
@@ -17,7 +19,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import default_collate
 
@@ -28,6 +33,8 @@ from hsmodels.heldout import held_out_rows, training_rows
 from hsmodels.params import Params
 from hsmodels.reconstruction import Reconstruction
 
+Seconds = NDArray[np.float64]
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -35,8 +42,8 @@ def main() -> None:
     parser.add_argument("--crop", type=int, default=64, help="pixels a side of a crop of the input")
     parser.add_argument("--samples", type=int, default=24, help="training samples")
     parser.add_argument("--batch", type=int, default=4, help="crops in a batch")
-    parser.add_argument("--epochs", type=int, default=2, help="epochs of each turn")
-    parser.add_argument("--repeat", type=int, default=3, help="turns that count")
+    parser.add_argument("--epochs", type=int, default=4, help="epochs of a training, the first does not count")
+    parser.add_argument("--repeat", type=int, default=3, help="trainings")
     parser.add_argument("--workers", type=int, default=1, help="processes that read")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="threads that compute, in both loops")
     options = parser.parse_args()
@@ -49,19 +56,64 @@ def main() -> None:
 def bench(options: argparse.Namespace) -> None:
     params = prepared(options)
     frame = catalogs.load(paths.CATALOG)
-    task = Reconstruction(params, training_rows(frame), held_out_rows(frame).iloc[:1])
-    batches = in_memory(task, options.batch)
+    rows = training_rows(frame), held_out_rows(frame).iloc[:1]
     pixels = f"{options.crop} x {options.crop} -> {2 * options.crop} x {2 * options.crop} x 61"
     print(f"mstpp (31 features, 1 stage), batches of {options.batch} crops {pixels}, {options.threads} threads")
-    bare, engine, speeds = [], [], []
-    for turn in range(options.repeat + 1):
-        by_hand = bare_loop(task, batches, params)
-        speed = engine_loop(task, params, Path(f"turn-{turn}"))
-        if turn:
-            bare.append(by_hand)
-            engine.append((speed["training_seconds"] + speed["saving_seconds"]) / (options.epochs * len(batches)))
-            speeds.append(speed)
-    report(bare, engine, speeds)
+    bare, engine, saving, speeds = [], [], [], []
+    for number in range(options.repeat):
+        task = TakingTurns(params, *rows, options.batch)
+        speed = engine_loop(task, params, Path(f"turns-{number}"))
+        counted = task.batches_per_epoch * (options.epochs - 1)
+        bare.append(np.mean(task.bare[-counted:], axis=0))
+        engine.append(np.mean(task.engine[-counted:], axis=0))
+        saving.append(speed["saving_seconds"] / (task.batches_per_epoch * options.epochs))
+        speeds.append(engine_loop(Reconstruction(params, *rows), params, Path(f"alone-{number}")))
+    report(bare, engine, saving, speeds)
+
+
+def now() -> Seconds:
+    return np.array([time.perf_counter(), time.process_time()])
+
+
+class TakingTurns(Reconstruction):
+    """Makes an update of the bare loop before each of the engine's, and times both.
+
+    Attributes:
+        bare: seconds of each update of the bare loop, by the clock and of this process on the processor.
+        engine: the same of each of the engine's, from its first act to what follows it.
+    """
+
+    def __init__(self, params: Params, training: pd.DataFrame, held_out: pd.DataFrame, size: int) -> None:
+        super().__init__(params, training, held_out)
+        self._batches = in_memory(self, size)
+        self.batches_per_epoch = len(self._batches)
+        self._network = self.model().train()
+        self._optimizer = torch.optim.Adam(self._network.parameters(), lr=params.train.lr)
+        self.bare: list[Seconds] = []
+        self.engine: list[Seconds] = []
+        self._since: Seconds | None = None
+
+    def progress(self, done: float) -> None:
+        """What the engine calls before each update, and before it measures."""
+        if self._since is not None:
+            self.engine.append(now() - self._since)
+        super().progress(done)
+        self._since = None
+        if done < 1.0:
+            self.bare.append(self._update(self._batches[len(self.bare) % len(self._batches)]))
+            self._since = now()
+
+    def _update(self, batch: dict[str, Tensor]) -> Seconds:
+        """An update of the bare loop, and how long it took."""
+        state = torch.get_rng_state()
+        started = now()
+        losses, _ = self.loss(self._network(batch["input"]), batch["target"])
+        losses.mean().backward()
+        self._optimizer.step()
+        self._optimizer.zero_grad()
+        spent = now() - started
+        torch.set_rng_state(state)
+        return spent
 
 
 def prepared(options: argparse.Namespace) -> Params:
@@ -95,20 +147,6 @@ def in_memory(task: Reconstruction, size: int) -> list[dict[str, Tensor]]:
     return [default_collate(items[first : first + size]) for first in range(0, len(items), size)]
 
 
-def bare_loop(task: Reconstruction, batches: list[dict[str, Tensor]], params: Params) -> float:
-    """Seconds an update."""
-    model = task.model().train()
-    optimizer = torch.optim.Adam(model.parameters(), lr=params.train.lr)
-    started = time.perf_counter()
-    for _ in range(params.train.epochs):
-        for batch in batches:
-            losses, _ = task.loss(model(batch["input"]), batch["target"])
-            losses.mean().backward()
-            optimizer.step()
-            optimizer.zero_grad()
-    return (time.perf_counter() - started) / (params.train.epochs * len(batches))
-
-
 def engine_loop(task: Reconstruction, params: Params, folder: Path) -> Mapping[str, Any]:
     """What the engine reports of its speed."""
     identity = Identity({"turn": folder.name}, "", "")
@@ -116,17 +154,23 @@ def engine_loop(task: Reconstruction, params: Params, folder: Path) -> Mapping[s
     return train(task, params.train, seed=0, identity=identity, say=print, **places).speed
 
 
-def report(bare: list[float], engine: list[float], speeds: list[Mapping[str, Any]]) -> None:
-    print(f"bare loop  {statistics.median(bare):8.3f} s an update")
-    print(f"engine     {statistics.median(engine):8.3f} s an update, its state saved after every epoch")
-    overheads = [with_engine / without - 1.0 for without, with_engine in zip(bare, engine, strict=True)]
-    print(f"overhead   {statistics.median(overheads):8.1%}   ({min(overheads):.1%} to {max(overheads):.1%})")
+def report(bare: list[Seconds], engine: list[Seconds], saving: list[float], speeds: list[Mapping[str, Any]]) -> None:
+    print(f"bare loop  {statistics.median(seconds[0] for seconds in bare):8.3f} s an update")
+    print(f"engine     {statistics.median(seconds[0] for seconds in engine):8.3f} s an update")
+    print(f"saving     {statistics.median(saving):8.3f} s an update, for the state after every epoch")
+    whole = [seconds + saved for seconds, saved in zip(engine, saving, strict=True)]
+    ratios = [with_engine / without - 1.0 for without, with_engine in zip(bare, whole, strict=True)]
+    for place, name, unit in ((0, "overhead", ""), (1, "processor", " of overhead in processor time")):
+        found = [ratio[place] for ratio in ratios]
+        print(f"{name:10} {statistics.median(found):8.1%}{unit}   ({min(found):.1%} to {max(found):.1%})")
     for name, key, scale, unit in (
-        ("waiting", "data_wait_share", 100, "% of the time, for data"),
+        ("waiting", "data_wait_share", 100, "% of the time, for data, starting the readers included"),
         ("speed", "samples_per_second", 1, "samples a second"),
         ("memory", "peak_memory_mb", 1, "MB at most, reading processes left out"),
     ):
         print(f"{name:10} {statistics.median(speed[key] for speed in speeds) * scale:8.1f} {unit}")
+    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
+    print(f"load       {load} over 1, 5 and 15 minutes")
 
 
 if __name__ == "__main__":
