@@ -16,6 +16,7 @@ from tqdm import tqdm
 from hsdata.errors import UserError
 from hsmodels.engine import sharding
 from hsmodels.engine.averaging import BestOnes, Checkpoint, MovingAverage, better, weights_of
+from hsmodels.engine.batches import Part
 from hsmodels.engine.interruption import Interruption, Preempted
 from hsmodels.engine.meter import Meter
 from hsmodels.engine.schedule import Schedule
@@ -66,6 +67,7 @@ class Loop:
         self.history: list[dict[str, float]] = []
         self.pictures: Pictures = {}
         self.reason = ""
+        self._ahead: Iterator[list[Part]] | None = None
         self._saved = time.monotonic()
         self._earlier = Meter()
 
@@ -92,13 +94,12 @@ class Loop:
         """The rest of the running epoch."""
         session = self.session
         self._earlier = replace(session.meter)
-        visits = session.sampler.epoch(self.epoch)
-        session.batches.begin(self.epoch, visits, skip=self.update * self.settings.accumulate)
+        stream = self._ahead or self._batches(self.epoch)
+        self._ahead = None
         updates = self.stepper.updates()
         if self.update >= updates:
             return
         self.stepper.model.train()
-        stream = session.meter.waiting(unwrapped_errors(session.loader))
         while self.update < updates and not self.reason:
             started = time.perf_counter()
             epochs_done = self.epoch + self.update / updates
@@ -118,6 +119,12 @@ class Loop:
             elif due:
                 self._save()
 
+    def _batches(self, epoch: int) -> Iterator[list[Part]]:
+        """The batches of an epoch that are still to come; processes that read begin at once."""
+        session, skip = self.session, self.update * self.settings.accumulate if epoch == self.epoch else 0
+        session.batches.begin(epoch, session.sampler.epoch(epoch), skip=skip)
+        return session.meter.waiting(unwrapped_errors(iter(session.loader)))
+
     def _late(self) -> bool:
         """Whether what is left of the time budget is needed for scoring the model. The first process's clock counts."""
         budget, meter = self.settings.max_minutes, self.session.meter
@@ -134,6 +141,9 @@ class Loop:
             raise UserError(f"No update of epoch {epoch} had finite losses: lower train.lr, or look at the samples.")
         if epoch + 1 == self.settings.epochs:
             self.reason = self.reason or "epochs"
+        if not self.reason and session.sampler.watches == "nothing":
+            # Read while the held-out samples are measured.
+            self._ahead = self._batches(epoch + 1)
         full = bool(self.reason) or (epoch + 1) % self.settings.score_every == 0
         measured = self._measure(full)
         row = self.totals.row()

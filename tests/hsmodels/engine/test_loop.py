@@ -1,4 +1,5 @@
 import math
+import time
 
 import pytest
 import torch
@@ -112,6 +113,27 @@ def test_readers_in_processes_change_nothing(tmp_path):
     helped = trained(tmp_path / "b", epochs=2, loader_workers=2)
     assert same(alone.last.weights, helped.last.weights)
     assert alone.history == helped.history
+
+
+def test_the_next_epoch_is_read_while_the_held_out_samples_are_measured(tmp_path):
+    class Noted(Points):
+        def __getitem__(self, key):
+            (tmp_path / f"epoch-{key[0]}").touch()
+            return super().__getitem__(key)
+
+    class Patient(Toy):
+        def training(self):
+            return Noted(self.count, seed=1)
+
+        def measures(self, model, batch, *, full):
+            if not full:
+                limit = time.monotonic() + 20
+                while not (tmp_path / "epoch-1").exists():
+                    assert time.monotonic() < limit
+                    time.sleep(0.01)
+            return super().measures(model, batch, full=full)
+
+    assert trained(tmp_path, Patient(), epochs=2, loader_workers=1).reason == "epochs"
 
 
 def test_full_scores_come_every_so_many_epochs_and_at_the_end(tmp_path):
