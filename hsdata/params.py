@@ -14,7 +14,7 @@ from ruamel.yaml.error import YAMLError
 from hsdata.errors import UserError
 
 # Sections that only hsmodels reads. `hsmodels.params.Params` types them.
-MODEL_SECTIONS = ("model", "models", "loss", "train", "evaluate", "predict")
+MODEL_SECTIONS = ("model", "models", "residual", "stripes", "loss", "train", "evaluate", "predict")
 
 
 class Section(BaseModel):

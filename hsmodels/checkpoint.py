@@ -29,7 +29,7 @@ def save(folder: Path, weights: Mapping[Which, Mapping[str, Tensor]], config: Ma
     Args:
         folder: its place; what stood there is replaced.
         weights: state of the network, as `zoo.inner` of the model gives it, of each checkpoint.
-        config: the record; `load` reads `model.name`, `model.params`, `track` and `wavelengths` of it,
+        config: the record; `load` reads `model` (name, params; residual, stripes), `track` and `wavelengths` of it,
             and `checkpoints.<which>` where it is there.
 
     Raises:
@@ -73,9 +73,10 @@ def load(folder: str | Path = paths.MODEL, which: Which = "best") -> tuple[nn.Mo
     try:
         name, params, track = config["model"]["name"], config["model"]["params"], config["track"]
         bands = len(config["wavelengths"])
+        around = {key: config["model"][key] for key in ("residual", "stripes") if key in config["model"]}
     except (KeyError, TypeError) as error:
         raise UserError(f"{place / CONFIG} does not say what model this is ({error} is missing).") from None
-    model = zoo.for_track(name, track, params, bands=bands, trained=True)
+    model = zoo.for_track(name, track, params, bands=bands, trained=True, **around)
     _fill(zoo.inner(model), state, file, name)
     chosen = config.get("checkpoints", {}).get(which, {})
     return model.eval(), config | {"checkpoint": {"which": which, **chosen}}

@@ -125,6 +125,10 @@ class Params(DataParams):
 
     model: str = "mstpp"
     models: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    # The closed-form model that the trained one corrects.
+    residual: str = "none"
+    # A learned bias for each column and band of the frame.
+    stripes: bool = False
     loss: Loss = Loss()
     train: Train = Train()
     evaluate: Evaluate = Evaluate()

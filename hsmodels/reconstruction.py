@@ -11,13 +11,14 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from hsdata import BAND_GRID, layout
 from hsdata.dataset import CubeDataset
 from hsdata.params import Augment
 from hsmodels import losses, pictures, score, zoo
 from hsmodels.engine.task import Batch, Direction, Row, Task, means
-from hsmodels.inference import finish
+from hsmodels.inference import device_of, finish
 from hsmodels.params import Params
 from hsmodels.resident import ResidentSamples
 
@@ -53,7 +54,9 @@ class Reconstruction(Task):
         self.wavelengths = BAND_GRID
         self.target = zoo.target_of(params.model)
         self.watch = SCORE if self.target == layout.CUBES else "loss"
+        self.stripes = max((int(width) for rows in (training, held_out) for width in rows["width"]), default=0)
         self.loss = losses.ReconstructionLoss(**params.loss.model_dump(), wavelengths=self.wavelengths)
+        self._rows = training
         closed = self.is_closed_form(self.model())
         self._training = self._samples(training, None if closed else params.augment, learning=True)
         self._held_out = self._samples(held_out, None, learning=False)
@@ -62,7 +65,14 @@ class Reconstruction(Task):
         """The model of `params.yaml`, from the track's batch to (B, bands, H, W)."""
         params = self.params
         given = params.models.get(params.model, {})
-        return zoo.for_track(params.model, params.track, given, bands=len(self.wavelengths))
+        return zoo.for_track(
+            params.model,
+            params.track,
+            given,
+            bands=len(self.wavelengths),
+            residual=params.residual,
+            stripes=self.stripes if params.stripes else 0,
+        )
 
     def training(self) -> CubeDataset | ResidentSamples:
         """Augmented crops, or what `augment` says."""
@@ -74,7 +84,7 @@ class Reconstruction(Task):
 
     def losses(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Mapping[str, Tensor]]:
         """The loss of each sample, (B,), and its parts."""
-        values, parts = self.loss(model(batch["input"]), batch["target"])
+        values, parts = self.loss(self._prediction(model, batch), batch["target"])
         return values, parts
 
     def progress(self, done: float) -> None:
@@ -84,7 +94,7 @@ class Reconstruction(Task):
     def measures(self, model: nn.Module, batch: Batch, *, full: bool) -> list[dict[str, float]]:
         """The loss and its parts of each sample; if `full`, the whole score, or PSNR for an RGB target."""
         truth = batch["target"]
-        prediction = model(batch["input"]).float()
+        prediction = self._prediction(model, batch).float()
         loss, parts = self.loss(prediction, truth)
         columns = {"loss": loss, **parts}
         if full:
@@ -106,12 +116,24 @@ class Reconstruction(Task):
         """Truth, prediction, error and spectra of a held-out sample, in one picture."""
         if self.target != layout.CUBES:
             return {}
-        prediction = finish(model(batch["input"]).float(), self.params.predict.floor)
+        prediction = finish(self._prediction(model, batch).float(), self.params.predict.floor)
         truth = batch["target"][0].cpu().numpy()
         figure = pictures.comparison(truth, prediction[0].cpu().numpy(), self.wavelengths)
         canvas: Any = figure.canvas
         canvas.draw()
         return {"comparison": np.asarray(canvas.buffer_rgba())[..., :3].copy()}
+
+    def prepare(self, model: nn.Module) -> bool:
+        """Solve for the closed-form model that the trained one corrects, on whole frames as they are."""
+        base = zoo.base_of(model)
+        if base is None:
+            return False
+        place = device_of(base, torch.empty(0))
+        samples = self._samples(self._rows, None, learning=False)
+        numbers = tqdm(range(len(samples)), desc=f"solving for {self.params.residual}", unit="sample", disable=None)
+        pairs = (samples[0, number, 0] for number in numbers)
+        zoo.fit(base, ((pair["input"][None].to(place), pair["target"][None].to(place)) for pair in pairs))
+        return True
 
     def is_closed_form(self, model: nn.Module) -> bool:
         """Whether the network is solved for."""
@@ -120,6 +142,11 @@ class Reconstruction(Task):
     def fit(self, model: nn.Module, batches: Iterable[Batch]) -> None:
         """Solve for a closed-form network from (input, target) pairs."""
         zoo.fit(model, ((batch["input"], batch["target"]) for batch in batches))
+
+    def _prediction(self, model: nn.Module, batch: Batch) -> Tensor:
+        if self.params.stripes:
+            return model(batch["input"], batch["columns"], batch["transposed"])  # type: ignore[no-any-return]
+        return model(batch["input"])  # type: ignore[no-any-return]
 
     def _scored(self, truth: Tensor, prediction: Tensor) -> dict[str, Tensor]:
         if self.target == layout.CUBES:

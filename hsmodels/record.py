@@ -45,6 +45,8 @@ def identity(params: Params, training: pd.DataFrame, held_out: pd.DataFrame) -> 
         "seed": params.seed,
         "model": params.model,
         "models": {params.model: given},
+        "residual": params.residual,
+        "stripes": params.stripes,
         "files": dict(_files(given)),
         "loss": params.loss.model_dump(mode="json"),
         "augment": params.augment.model_dump(mode="json"),

@@ -84,7 +84,8 @@ def _train(params: Params, record: Mapping[str, Any]) -> Trained:
     config: dict[str, Any] = {}
 
     def finish(result: Result) -> None:
-        config.update(_config(params, identity, result, record, (len(training), len(held_out))))
+        stripes = task.stripes if params.stripes else 0
+        config.update(_config(params, identity, result, record, (len(training), len(held_out)), stripes))
         write_json(paths.THROUGHPUT, dict(result.speed))
         weights = {which: _network_state(task, made) for which, made in _both(result).items()}
         checkpoint.save(paths.MODEL, weights, config)
@@ -117,12 +118,22 @@ def _materials(params: Params) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def _config(
-    params: Params, identity: Identity, result: Result, record: Mapping[str, Any], counts: tuple[int, int]
+    params: Params,
+    identity: Identity,
+    result: Result,
+    record: Mapping[str, Any],
+    counts: tuple[int, int],
+    stripes: int,
 ) -> dict[str, Any]:
     """The record of a training."""
     return {
         "format": 1,
-        "model": {"name": params.model, "params": params.models.get(params.model, {})},
+        "model": {
+            "name": params.model,
+            "params": params.models.get(params.model, {}),
+            "residual": params.residual,
+            "stripes": stripes,
+        },
         "track": params.track,
         "target": zoo.target_of(params.model),
         "wavelengths": [float(value) for value in BAND_GRID],

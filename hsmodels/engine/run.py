@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
+from torch import nn
 from tqdm import tqdm
 
 from hsdata import paths
 from hsmodels.engine import closed_form, tracking
+from hsmodels.engine.averaging import weights_of
 from hsmodels.engine.interruption import Interruption
 from hsmodels.engine.loop import Loop
 from hsmodels.engine.session import Result, Session, deterministic, explained
@@ -72,8 +75,12 @@ def train(
                 with curves_from([]) as logged:
                     result = closed_form.fit(session, model, logged)
             else:
+                state = session.processes.from_first(folder.load() if folder is not None else None)
+                if state is None:
+                    _prepare(session, model)
                 loop = Loop(session, model, interruption, folder)
-                _resume(loop, folder)
+                if state is not None:
+                    _resume(loop, state)
                 with curves_from(loop.history) as logged:
                     logged.show(loop.pictures, loop.epoch - 1, again=True)
                     result = loop.run(logged)
@@ -92,11 +99,15 @@ def _opened(session: Session, root: Path, identity: Identity) -> StateFolder | N
     return StateFolder(root, identity, session.say) if session.processes.first else None
 
 
-def _resume(loop: Loop, folder: StateFolder | None) -> None:
-    """Put the saved state back, on every process, if there is one."""
-    state = loop.processes.from_first(folder.load() if folder is not None else None)
-    if state is None:
-        return
+def _prepare(session: Session, model: nn.Module) -> None:
+    """Let the task complete a fresh model, on the first process for all."""
+    changed = session.processes.first and session.task.prepare(model)
+    if session.processes.sums([float(changed)])[0]:
+        model.load_state_dict(session.processes.from_first(weights_of(model)))
+
+
+def _resume(loop: Loop, state: Mapping[str, Any]) -> None:
+    """Put a saved state back."""
     loop.load_state_dict(state)
     updates = f", update {loop.update}" if loop.update else ""
     loop.session.say(f"Going on from a saved state: epoch {loop.epoch}{updates}.")

@@ -85,6 +85,16 @@ class Task(ABC):
         """Pictures of a held-out sample, (height, width, 3) each, by name."""
         return {}
 
+    def prepare(self, model: nn.Module) -> bool:
+        """Fill in what a fresh model needs before the first update, such as a part that is solved for.
+
+        Called on one process, with the model on its device; not for one that goes on from a saved state.
+
+        Returns:
+            Whether anything changed.
+        """
+        return False
+
     def is_closed_form(self, model: nn.Module) -> bool:
         """Whether the model is solved for by `fit`, not descended to."""
         return bool(getattr(model, "closed_form", False))

@@ -19,6 +19,7 @@ from hsmodels.inference import tiles
 from hsmodels.inference.ensemble import Ensemble
 from hsmodels.inference.tta import averaged
 from hsmodels.params import Predict
+from hsmodels.zoo.composed import bias_of
 
 __all__ = ["Ensemble", "device_of", "finish", "predict", "reconstruct", "seam_error"]
 
@@ -78,6 +79,9 @@ def predict(
 ) -> Tensor:
     """Apply a model to images of any size, without gradients and in evaluation mode.
 
+    A learned fixed pattern of the sensor is added at the end, where the output has as many columns as the
+    training's frames or fewer: column 0 of the input must be the sensor's first.
+
     With `tile`, memory beside input and output depends on the tile only: the input may stay on the CPU
     while the model is on a GPU. Where neighbouring tiles meet, each is used only from a margin of 3/8 of
     the overlap on; models that look no further than that give exactly what they give of the whole
@@ -101,6 +105,25 @@ def predict(
         UserError: tiles and overlap do not suit, memory does not suffice, or the output's shape does not
             fit the input's.
     """
+    output = _predicted(
+        model, input, tile=tile, overlap=overlap, tta=tta, precision=precision, mosaic=mosaic, scale=scale
+    )
+    bias = bias_of(model, output.shape[-1])
+    return output if bias is None else output + bias.to(output)
+
+
+def _predicted(
+    model: nn.Module,
+    input: Tensor,
+    *,
+    tile: int | None = None,
+    overlap: int | None = None,
+    tta: bool = False,
+    precision: str = "no",
+    mosaic: bool | None = None,
+    scale: int | None = None,
+) -> Tensor:
+    """`predict` without the sensor's fixed pattern."""
     batch = input if input.ndim == 4 else input[None]
     if batch.ndim != 4 or 0 in batch.shape:
         raise UserError(f"An input has shape (B, C, height, width), none of them 0, not {tuple(input.shape)}.")
@@ -156,7 +179,7 @@ def seam_error(
         faded = []
         for span in (before, after):
             part = strip.narrow(axis, span.start, span.stop - span.start)
-            result = predict(model, part, tta=tta, precision=precision)
+            result = _predicted(model, part, tta=tta, precision=precision)
             scale = result.shape[axis] // part.shape[axis]
             start, stop = tiles.fade_of(before, after, shared, scale)
             faded.append(result.narrow(axis, start - span.start * scale, stop - start).clone())

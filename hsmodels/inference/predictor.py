@@ -186,6 +186,8 @@ def _record(place: Path, which: checkpoint.Which, config: Mapping[str, Any]) -> 
         "config_blake2b": file_hash(place / checkpoint.CONFIG),
         "name": config["model"]["name"],
         "params": config["model"]["params"],
+        "residual": config["model"].get("residual", "none"),
+        "stripes": bool(config["model"].get("stripes", 0)),
         "target": zoo.target_of(config["model"]["name"]),
         "checkpoint": config["checkpoint"],
         "data_hash": config.get("data", {}).get("hash"),

@@ -1,9 +1,10 @@
 """The models, by name: one file a family, a registry, and an example to copy (`example.py`)."""
 
 from hsmodels.zoo.published import import_checkpoint, import_to
-from hsmodels.zoo.registry import build, fit, for_track, inner, is_closed_form, names, target_of
+from hsmodels.zoo.registry import base_of, build, fit, for_track, inner, is_closed_form, names, target_of
 
 __all__ = [
+    "base_of",
     "build",
     "fit",
     "for_track",

@@ -18,6 +18,7 @@ from hsdata.cube import BAND_GRID
 from hsdata.errors import UserError
 from hsdata.layout import CUBES
 from hsdata.params import Section, validated
+from hsmodels.zoo.composed import Residual, Striped
 
 Factory = TypeVar("Factory", bound=Callable[..., nn.Module])
 State = Mapping[str, Tensor]
@@ -180,7 +181,14 @@ def build(name: str, **params: Any) -> nn.Module:
 
 
 def for_track(
-    name: str, track: int, params: Mapping[str, Any], *, bands: int = _BANDS, trained: bool = False
+    name: str,
+    track: int,
+    params: Mapping[str, Any],
+    *,
+    bands: int = _BANDS,
+    trained: bool = False,
+    residual: str = "none",
+    stripes: int = 0,
 ) -> nn.Module:
     """Make a model that takes the batches of a track.
 
@@ -190,6 +198,8 @@ def for_track(
         params: the model's own parameters, where they differ from the defaults.
         bands: bands of the cube, where `params` does not say.
         trained: weights will be loaded into the model, so that a part's `pretrained` weights need not exist.
+        residual: the closed-form model, with its default parameters, that the model corrects; "none" for none.
+        stripes: columns of the widest frame, where a bias for each column and band is learned; 0 for none.
 
     Returns:
         A module from the batch to (B, bands, H, W), unclamped; to (B, 3, H, W) where `target_of(name)` is RGB.
@@ -197,6 +207,8 @@ def for_track(
     Raises:
         UserError: the model cannot take the track's input, or see `build`.
     """
+    if residual != "none" or stripes:
+        return _composed(name, track, params, bands=bands, trained=trained, residual=residual, stripes=stripes)
     row = entry(name)
     feed = row.feeds.get(track)
     if feed is None:
@@ -216,6 +228,28 @@ def for_track(
         given.pop("pretrained", None)
     net = build(name, **given)
     return net if feed.prepare is None else Fed(net, feed.prepare)
+
+
+def _composed(
+    name: str, track: int, params: Mapping[str, Any], *, bands: int, trained: bool, residual: str, stripes: int
+) -> nn.Module:
+    model = for_track(name, track, params, bands=bands, trained=trained)
+    if is_closed_form(model):
+        raise UserError(f"'{name}' is solved for, not trained: set 'residual' to none and 'stripes' to false.")
+    if target_of(name) != CUBES:
+        raise UserError(f"'{name}' predicts RGB, not cubes: set 'residual' to none and 'stripes' to false.")
+    if residual != "none":
+        base = for_track(residual, track, {}, bands=bands)
+        if not is_closed_form(base):
+            closed = [known for known in names(track) if getattr(entry(known).factory, "closed_form", False)]
+            raise UserError(f"residual: '{residual}' is not solved for in closed form: choose {', '.join(closed)}.")
+        model = Residual(model, base, bands)
+    return Striped(model, bands, stripes) if stripes else model
+
+
+def base_of(model: nn.Module) -> nn.Module | None:
+    """The closed-form model that a trained one corrects, to be solved for by `fit` before training; None without."""
+    return next((part.base for part in model.modules() if isinstance(part, Residual)), None)
 
 
 def is_closed_form(model: nn.Module) -> bool:

@@ -14,6 +14,7 @@ from hsmodels.inference import Ensemble, finish, predict, reconstruct, seam_erro
 from hsmodels.inference.ensemble import Moments
 from hsmodels.inference.tiles import STEP, fades, margin_of, spans
 from hsmodels.params import Predict
+from hsmodels.zoo.composed import Striped
 
 
 def image(channels: int, height: int, width: int, seed: int = 0) -> Tensor:
@@ -282,3 +283,20 @@ def test_members_of_different_shape_are_refused() -> None:
         predict(Ensemble([Convolutions(), Pointwise()]), image(3, 16, 16))
     with pytest.raises(UserError, match="one row a model"):
         Ensemble([Convolutions()], np.ones((2, 6)))
+
+
+@pytest.mark.parametrize("around", [{}, {"tta": True}, {"tile": 16, "overlap": 8}, {"tile": 16, "tta": True}])
+def test_the_stripes_of_the_sensor_stay_in_their_columns(around):
+    model = Striped(Pointwise(), 5, 60)
+    nn.init.normal_(model.bias)
+    x = image(3, 24, 28)
+    bare = predict(model.net, x, **around)
+    torch.testing.assert_close(predict(model, x, **around), bare + model.bias.detach()[:, None, :56])
+    both = Ensemble([model, Pointwise()])
+    torch.testing.assert_close(predict(both, x, **around), bare + 0.5 * model.bias.detach()[:, None, :56])
+
+
+def test_stripes_are_no_seam():
+    model = Striped(Pointwise(), 5, 60)
+    nn.init.normal_(model.bias)
+    assert seam_error(model, image(3, 24, 28), tile=16, overlap=8) < 1e-6

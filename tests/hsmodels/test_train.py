@@ -1,5 +1,6 @@
 import json
 import os
+import signal
 import subprocess
 import sys
 
@@ -15,8 +16,8 @@ from hsdata.files import write_text
 from hsmodels import record as records
 from hsmodels import score, testing, train, zoo
 from hsmodels.heldout import held_out_rows, training_rows
-from hsmodels.inference import finish
-from hsmodels.params import Params
+from hsmodels.inference import finish, reconstruct
+from hsmodels.params import Params, Predict
 from hsmodels.reconstruction import Reconstruction
 
 
@@ -72,6 +73,51 @@ def test_the_weights_have_the_keys_of_the_published_models(project):
     train.run(_params(given={"width": 3}))
     keys = safetensors.torch.load_file(paths.MODEL / "model.safetensors").keys()
     assert keys == zoo.build("example", width=3).state_dict().keys()
+
+
+def _composed(residual="kernel_ridge", stripes=True, **changes):
+    return _params(**changes).model_copy(update={"residual": residual, "stripes": stripes})
+
+
+def test_a_residual_with_stripes_is_trained_saved_and_scored_alike(project):
+    config = train.run(_composed()).config
+    model, _ = hsmodels.load(which="last")
+    task = Reconstruction(_composed(), *train._materials(_composed()))
+    values = []
+    for index in range(3):
+        item = task.held_out()[0, index, 0]
+        prediction = reconstruct(model, item["input"], Predict())
+        values.append(score.ssc(item["target"], prediction)["SSC"])
+    assert config["checkpoints"]["last"]["measures"]["val/SSC"] == pytest.approx(np.mean(values), abs=1e-6)
+    assert float(model.bias.detach().abs().max()) > 0
+    alone = zoo.for_track("kernel_ridge", 2, {})
+    zoo.fit(alone, ((item["input"][None], item["target"][None]) for item in _whole_frames(task)))
+    item = task.held_out()[0, 0, 0]["input"][None]
+    torch.testing.assert_close(zoo.base_of(model)(item), alone(item))
+
+
+def _whole_frames(task):
+    samples = task._samples(task._rows, None, learning=False)
+    return [samples[0, index, 0] for index in range(len(samples))]
+
+
+def test_a_resumed_residual_is_not_solved_for_again(project, monkeypatch):
+    train.run(_composed())
+    whole = _weights()
+    told = []
+
+    def progress(self, done):
+        told.append(done)
+        if len(told) == 3:
+            signal.raise_signal(signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Reconstruction, "progress", progress)
+        with pytest.raises(SystemExit):
+            train.run(_composed())
+    monkeypatch.setattr(Reconstruction, "prepare", lambda self, model: pytest.fail("solved for again"))
+    train.run(_composed())
+    assert _weights() == whole
 
 
 def test_two_trainings_are_equal_to_the_bit(project):

@@ -27,7 +27,7 @@ def test_ridge_finds_a_linear_map(light):
     torch.testing.assert_close(model(rgb), cube, atol=1e-3, rtol=1e-2)
 
 
-@pytest.mark.parametrize("name", ["ridge", "mean_spectrum"])
+@pytest.mark.parametrize("name", ["ridge", "kernel_ridge", "mean_spectrum"])
 @pytest.mark.parametrize("track", [1, 2])
 def test_baselines_are_fitted_on_the_batches_of_their_tracks(name, track):
     torch.manual_seed(0)

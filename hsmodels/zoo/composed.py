@@ -1,0 +1,87 @@
+"""What a model of the zoo can be put into: a residual over a closed-form model, a fixed bias of the sensor."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class Residual(nn.Module):
+    """base(x) + gain · net(x), where the base is solved for first and then stays as it is.
+
+    The gains, one a band, start at 0: training sets out from the base.
+
+    Args:
+        net: from a track's batch to (B, bands, H, W), with gradients.
+        base: a closed-form model of the same track and bands.
+        bands: bands of the cube.
+    """
+
+    def __init__(self, net: nn.Module, base: nn.Module, bands: int):
+        super().__init__()
+        self.net, self.base = net, base
+        self.gain = nn.Parameter(torch.zeros(bands, 1, 1))
+
+    def forward(self, batch: Tensor) -> Tensor:
+        """A track's batch → (B, bands, H, W)."""
+        with torch.no_grad(), torch.autocast(batch.device.type, enabled=False):
+            base: Tensor = self.base(batch.float())
+        change: Tensor = self.net(batch)
+        return base + self.gain * change
+
+
+class Striped(nn.Module):
+    """A model and the sensor's fixed pattern: a learned bias for each band and column of the frame.
+
+    Flips, turns and crops move columns, so training says which column each output column shows. Without
+    that, `forward` leaves the bias out: whoever flips or tiles adds `bias_of` once, at the end.
+
+    Args:
+        net: from a track's batch to (B, bands, H, W).
+        bands: bands of the cube.
+        width: columns of the widest frame.
+    """
+
+    def __init__(self, net: nn.Module, bands: int, width: int):
+        super().__init__()
+        self.net = net
+        self.bias = nn.Parameter(torch.zeros(bands, width))
+
+    def forward(self, batch: Tensor, columns: Tensor | None = None, transposed: Tensor | None = None) -> Tensor:
+        """A track's batch → (B, bands, H, W).
+
+        Args:
+            batch: as for `net`.
+            columns: (B, n) int64, the frame's column that each output column shows, n = W.
+            transposed: (B,) bool, where true `columns` belong to the output's rows, n = H.
+        """
+        cube: Tensor = self.net(batch)
+        if columns is None:
+            return cube
+        lines = self.bias[:, columns].transpose(0, 1)
+        if transposed is None or not bool(transposed.any()):
+            return cube + lines[:, :, None, :]
+        turned = transposed[:, None, None, None]
+        if bool(transposed.all()):
+            return cube + lines[:, :, :, None]
+        # Of squares only: a batch holds frames of one size.
+        return cube + torch.where(turned, lines[:, :, :, None], lines[:, :, None, :])
+
+
+def bias_of(model: nn.Module, width: int) -> Tensor | None:
+    """The fixed pattern of a whole frame, (bands, 1, width), that a model's `forward` leaves out.
+
+    None where the model has none, or knows fewer columns. A model made of `members` with `weights`
+    (members, bands, 1, 1) has the weighted sum of theirs.
+    """
+    if isinstance(model, Striped):
+        return model.bias[:, None, :width].detach() if width <= model.bias.shape[1] else None
+    members: Any = getattr(model, "members", None)
+    if members is None:
+        return None
+    weights: Any = model.weights
+    biases = [(bias_of(member, width), weight) for member, weight in zip(members, weights, strict=True)]
+    found = [bias * weight for bias, weight in biases if bias is not None]
+    return torch.stack(found).sum(dim=0) if found else None

@@ -1,0 +1,137 @@
+"""Kernel ridge regression: a closed-form model that sees in which kind of scene a pixel lies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import torch
+import torch.nn.functional as F
+from pydantic import PositiveFloat, PositiveInt
+from torch import Tensor, nn
+
+from hsmodels.zoo.baselines import FEEDS, Encoding, Ridge
+from hsmodels.zoo.registry import register
+
+_PATCH = 3
+# Weights of the parts of a pixel's description; Gaussian distances of encoded colours are near to perceived ones.
+_COLOUR, _AROUND, _SCENE = 0.5, 2.0, 0.5
+# Half the side, in output pixels, of what counts as around a pixel.
+_REACH = 7
+# Kernel values in memory at once.
+_AT_ONCE = 16_000_000
+
+
+@register("kernel_ridge", feeds=FEEDS)
+class KernelRidge(nn.Module):
+    """`Ridge`, and Gaussian kernel ridge regression of what that leaves over (Nyström approximation).
+
+    A pixel is described by the encoded colours of its 3 × 3 neighbourhood, the mean colour of 15 × 15
+    pixels about it, and the mean and standard deviation of the whole image's colours: what looks alike in
+    a like scene gets a like spectrum. The description of the image is that of the crop or tile where the
+    model sees no more. Source: C. Williams and M. Seeger, Using the Nyström method to speed up kernel
+    machines, 2001.
+
+    Args:
+        out_channels: bands of the cube.
+        upscale_factor: pixels of the cube for each pixel of the input along an axis.
+        encoding: of the input, for `Ridge`: gamma-encoded sRGB or linear.
+        alpha: weight of the squared coefficients of `Ridge`.
+        centres: training pixels that the kernel compares with.
+        sigma: width of the kernel.
+        penalty: weight of the squared norm, relative to the number of training pixels.
+        pixels: training pixels that are taken of each image at most.
+    """
+
+    closed_form = True
+
+    def __init__(
+        self,
+        out_channels: PositiveInt = 61,
+        upscale_factor: PositiveInt = 2,
+        encoding: Encoding = "srgb",
+        alpha: PositiveFloat = 1e-6,
+        centres: PositiveInt = 1000,
+        sigma: PositiveFloat = 0.45,
+        penalty: PositiveFloat = 5e-5,
+        pixels: PositiveInt = 2000,
+    ):
+        super().__init__()
+        self.ridge = Ridge(out_channels, upscale_factor, encoding, alpha)
+        self.upscale_factor, self.sigma, self.penalty, self.pixels = upscale_factor, sigma, penalty, pixels
+        self.centres: Tensor
+        self.coefficients: Tensor
+        self.register_buffer("centres", torch.zeros(centres, 3 * _PATCH**2 + 12))
+        self.register_buffer("coefficients", torch.zeros(centres, out_channels))
+
+    def forward(self, rgb: Tensor) -> Tensor:
+        """(B, 3, H, W) in [0, 1] → (B, out_channels, r·H, r·W), computed in float32 under autocast too."""
+        with torch.autocast(rgb.device.type, enabled=False):
+            cube: Tensor = self.ridge(rgb.float())
+            features = self._features(rgb.float())
+            rows = max(_AT_ONCE // (len(self.centres) * features.shape[-1]), 1)
+            parts = [
+                torch.einsum("bhwm,mc->bchw", self._kernel(part.movedim(1, -1)), self.coefficients)
+                for part in torch.split(features, rows, dim=2)  # type: ignore[no-untyped-call]
+            ]
+            return cube + torch.cat(parts, dim=2)
+
+    @torch.no_grad()
+    def fit(self, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
+        """Solve for the coefficients, in one pass; which pixels are taken depends on their number alone.
+
+        Args:
+            batches: pairs of inputs (B, 3, H, W) in [0, 1] and cubes (B, out_channels, r·H, r·W).
+        """
+        generator = torch.Generator().manual_seed(0)
+        described, inputs, truths = [], [], []
+
+        def passed_on() -> Iterator[tuple[Tensor, Tensor]]:
+            for rgb, cube in batches:
+                features = self._features(rgb.float())
+                for image, truth, feature in zip(rgb, cube, features, strict=True):
+                    count = truth.shape[-2] * truth.shape[-1]
+                    chosen = torch.randperm(count, generator=generator)[: self.pixels].sort().values.to(truth.device)
+                    inputs.append((image, chosen))
+                    described.append(feature.flatten(1)[:, chosen].T.double().cpu())
+                    truths.append(truth.flatten(1)[:, chosen].T.double().cpu())
+                yield rgb, cube
+
+        self.ridge.fit(passed_on())
+        left = [
+            truth - self.ridge(image[None])[0].flatten(1)[:, chosen].T.double().cpu()
+            for (image, chosen), truth in zip(inputs, truths, strict=True)
+        ]
+        pixels, targets = torch.cat(described), torch.cat(left)
+        centres = pixels[torch.randperm(len(pixels), generator=generator)[: len(self.centres)]]
+        # Few pixels leave centres unused, far from everything.
+        self.centres.fill_(1e3)
+        self.coefficients.zero_()
+        self.centres[: len(centres)] = centres.to(self.centres)
+        values = self._gaussian(pixels, centres)
+        among = self._gaussian(centres, centres)
+        normal = values.T @ values + len(pixels) * (self.penalty * among + 1e-9 * torch.eye(len(centres)))
+        solved = torch.linalg.solve(normal, values.T @ targets)
+        self.coefficients[: len(centres)] = solved.to(self.coefficients)
+
+    def _kernel(self, features: Tensor) -> Tensor:
+        values = self._gaussian(features.flatten(0, -2), self.centres)
+        return values.reshape(*features.shape[:-1], -1)
+
+    def _gaussian(self, first: Tensor, second: Tensor) -> Tensor:
+        """Kernel values (n, m) of descriptions (n, d) and (m, d)."""
+        return torch.cdist(first, second).square_().mul_(-0.5 / self.sigma**2).exp_()
+
+    def _features(self, rgb: Tensor) -> Tensor:
+        """Inputs (B, 3, H, W) → descriptions (B, d, r·H, r·W)."""
+        whole = F.interpolate(rgb, scale_factor=float(self.upscale_factor), mode="bicubic", align_corners=False)
+        height, width = whole.shape[-2:]
+        patches = F.unfold(F.pad(whole, (1, 1, 1, 1), mode="replicate"), _PATCH) / _PATCH
+        around = F.avg_pool2d(F.pad(whole, (_REACH,) * 4, mode="replicate"), 2 * _REACH + 1, 1)
+        scene = torch.cat([rgb.mean(dim=(2, 3)), rgb.std(dim=(2, 3))], dim=1)[:, :, None, None]
+        parts = [
+            patches.reshape(len(rgb), -1, height, width),
+            _COLOUR * whole,
+            _AROUND * around,
+            _SCENE * scene.expand(-1, -1, height, width),
+        ]
+        return torch.cat(parts, dim=1)
