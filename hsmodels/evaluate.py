@@ -33,7 +33,7 @@ IMAGES = "images.csv"
 BANDS = "bands.csv"
 WEIGHTS = "weights.csv"
 PICTURES = "pictures"
-BASELINES = ("ridge", "mean_spectrum")
+BASELINES = ("kernel_ridge", "ridge", "mean_spectrum")
 """Closed-form models, fitted here on the training samples with default parameters: the bar to clear."""
 
 

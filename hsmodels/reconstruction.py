@@ -54,7 +54,7 @@ class Reconstruction(Task):
         self.wavelengths = BAND_GRID
         self.target = zoo.target_of(params.model)
         self.watch = SCORE if self.target == layout.CUBES else "loss"
-        self.stripes = max((int(width) for rows in (training, held_out) for width in rows["width"]), default=0)
+        self.around = self._around(training, held_out)
         self.loss = losses.ReconstructionLoss(**params.loss.model_dump(), wavelengths=self.wavelengths)
         self._rows = training
         closed = self.is_closed_form(self.model())
@@ -65,14 +65,7 @@ class Reconstruction(Task):
         """The model of `params.yaml`, from the track's batch to (B, bands, H, W)."""
         params = self.params
         given = params.models.get(params.model, {})
-        return zoo.for_track(
-            params.model,
-            params.track,
-            given,
-            bands=len(self.wavelengths),
-            residual=params.residual,
-            stripes=self.stripes if params.stripes else 0,
-        )
+        return zoo.for_track(params.model, params.track, given, bands=len(self.wavelengths), **self.around)
 
     def training(self) -> CubeDataset | ResidentSamples:
         """Augmented crops, or what `augment` says."""
@@ -143,8 +136,16 @@ class Reconstruction(Task):
         """Solve for a closed-form network from (input, target) pairs."""
         zoo.fit(model, ((batch["input"], batch["target"]) for batch in batches))
 
+    def _around(self, *tables: pd.DataFrame) -> dict[str, Any]:
+        """What the network is put into, as `zoo.for_track` takes it: nothing if it is solved for, or predicts RGB."""
+        params = self.params
+        if self.target != layout.CUBES or not zoo.is_trained(params.model):
+            return {"residual": "none", "stripes": 0}
+        widest = max((int(width) for rows in tables for width in rows["width"]), default=0)
+        return {"residual": params.residual, "stripes": widest if params.stripes else 0}
+
     def _prediction(self, model: nn.Module, batch: Batch) -> Tensor:
-        if self.params.stripes:
+        if self.around["stripes"]:
             return model(batch["input"], batch["columns"], batch["transposed"])  # type: ignore[no-any-return]
         return model(batch["input"])  # type: ignore[no-any-return]
 

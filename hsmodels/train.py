@@ -84,8 +84,7 @@ def _train(params: Params, record: Mapping[str, Any]) -> Trained:
     config: dict[str, Any] = {}
 
     def finish(result: Result) -> None:
-        stripes = task.stripes if params.stripes else 0
-        config.update(_config(params, identity, result, record, (len(training), len(held_out)), stripes))
+        config.update(_config(params, identity, result, record, (len(training), len(held_out)), task.around))
         write_json(paths.THROUGHPUT, dict(result.speed))
         weights = {which: _network_state(task, made) for which, made in _both(result).items()}
         checkpoint.save(paths.MODEL, weights, config)
@@ -123,7 +122,7 @@ def _config(
     result: Result,
     record: Mapping[str, Any],
     counts: tuple[int, int],
-    stripes: int,
+    around: Mapping[str, Any],
 ) -> dict[str, Any]:
     """The record of a training."""
     return {
@@ -131,8 +130,7 @@ def _config(
         "model": {
             "name": params.model,
             "params": params.models.get(params.model, {}),
-            "residual": params.residual,
-            "stripes": stripes,
+            **around,
         },
         "track": params.track,
         "target": zoo.target_of(params.model),

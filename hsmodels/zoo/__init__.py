@@ -1,7 +1,7 @@
 """The models, by name: one file a family, a registry, and an example to copy (`example.py`)."""
 
 from hsmodels.zoo.published import import_checkpoint, import_to
-from hsmodels.zoo.registry import base_of, build, fit, for_track, inner, is_closed_form, names, target_of
+from hsmodels.zoo.registry import base_of, build, fit, for_track, inner, is_closed_form, is_trained, names, target_of
 
 __all__ = [
     "base_of",
@@ -12,6 +12,7 @@ __all__ = [
     "import_to",
     "inner",
     "is_closed_form",
+    "is_trained",
     "names",
     "target_of",
 ]

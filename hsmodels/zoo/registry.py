@@ -163,6 +163,11 @@ def target_of(name: str) -> str:
     return entry(name).target
 
 
+def is_trained(name: str) -> bool:
+    """Whether a model is descended to; those in closed form are solved for."""
+    return not getattr(entry(name).factory, "closed_form", False)
+
+
 def build(name: str, **params: Any) -> nn.Module:
     """Make a model as published, with fresh weights.
 
@@ -241,7 +246,7 @@ def _composed(
     if residual != "none":
         base = for_track(residual, track, {}, bands=bands)
         if not is_closed_form(base):
-            closed = [known for known in names(track) if getattr(entry(known).factory, "closed_form", False)]
+            closed = [known for known in names(track) if not is_trained(known)]
             raise UserError(f"residual: '{residual}' is not solved for in closed form: choose {', '.join(closed)}.")
         model = Residual(model, base, bands)
     return Striped(model, bands, stripes) if stripes else model

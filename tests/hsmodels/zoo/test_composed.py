@@ -52,10 +52,8 @@ def test_the_bias_learns_from_the_columns_that_were_seen():
 def test_the_bias_of_an_ensemble_is_weighted_as_its_members_are():
     first, second = striped(), striped()
     weights = torch.rand(2, BANDS).double().numpy()
-    wanted = sum(
-        bias_of(m, 12) * w
-        for m, w in zip((first, second), torch.tensor(weights).float()[:, :, None, None], strict=True)
-    )
+    shares = torch.tensor(weights).float()[:, :, None, None]
+    wanted = bias_of(first, 12) * shares[0] + bias_of(second, 12) * shares[1]
     torch.testing.assert_close(bias_of(Ensemble([first, second], weights), 12), wanted)
     alone = bias_of(Ensemble([first, Flat()], weights), 12)
     torch.testing.assert_close(alone, bias_of(first, 12) * torch.tensor(weights[0]).float()[:, None, None])
