@@ -21,6 +21,7 @@ MODELS: dict[str, Row] = {
     "raw2hsi": ("raw2hsi", 1, {}, (None, 256)),
     "MST++ (n_feat 31, stage 1)": ("mstpp", 2, {"n_feat": 31, "stage": 1}, (None, 256)),
     "MST++ (n_feat 61, stage 3)": ("mstpp", 2, {}, (None,)),
+    "TRevSCI (12 blocks), to RGB": ("revsci_rgb", 1, {}, (None, 256)),
 }
 LIMIT_GB = 4.0
 

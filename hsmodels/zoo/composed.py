@@ -61,13 +61,11 @@ class Striped(nn.Module):
         if columns is None:
             return cube
         lines = self.bias[:, columns].transpose(0, 1)
-        if transposed is None or not bool(transposed.any()):
-            return cube + lines[:, :, None, :]
-        turned = transposed[:, None, None, None]
-        if bool(transposed.all()):
-            return cube + lines[:, :, :, None]
-        # Of squares only: a batch holds frames of one size.
-        return cube + torch.where(turned, lines[:, :, :, None], lines[:, :, None, :])
+        along, across = lines[:, :, None, :], lines[:, :, :, None]
+        height, width = cube.shape[-2:]
+        if height == width and transposed is not None:
+            return cube + torch.where(transposed[:, None, None, None], across, along)
+        return cube + (along if columns.shape[1] == width else across)
 
 
 def bias_of(model: nn.Module, width: int) -> Tensor | None:
