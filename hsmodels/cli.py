@@ -117,7 +117,11 @@ def info(folder: Annotated[Path, typer.Argument(help="A folder that training wro
 
     from hsmodels import checkpoint
 
-    typer.echo(json.dumps(checkpoint.record(folder), indent=2))
+    config = checkpoint.record(folder)
+    wavelengths = config.pop("wavelengths", None)
+    # On one line, and last: it is the longest and of least interest.
+    shown = json.dumps(config, indent=2)
+    typer.echo(shown if wavelengths is None else f'{shown[:-2]},\n  "wavelengths": {json.dumps(wavelengths)}\n}}')
 
 
 recipe_app = typer.Typer(help="Named sets of parameters.", no_args_is_help=True)
