@@ -104,13 +104,15 @@ def test_tensorboard_gets_the_curves_the_pictures_and_what_depends_on_the_clock(
 
 
 def test_weights_and_biases_gets_them_without_a_network(tmp_path, monkeypatch):
-    pytest.importorskip("wandb")
+    wandb = pytest.importorskip("wandb")
     from wandb.proto.wandb_internal_pb2 import Record
 
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_SILENT", "true")
     monkeypatch.chdir(tmp_path)
     curves, clocked = _tracked(tmp_path, "wandb")
+    # Its background process, which otherwise ends with pytest's and complains.
+    wandb.teardown()
     (log,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
     found: dict[str, list[float]] = {}
     parameters = {}
