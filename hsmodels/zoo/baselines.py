@@ -100,7 +100,8 @@ class Ridge(nn.Module):
                 moments += (flat @ target.T).cpu()
         penalty = torch.full((count,), self.alpha * float(normal.diagonal().mean()), dtype=torch.float64)
         penalty[-1] = 0.0
-        solved = torch.linalg.lstsq(normal + torch.diag(penalty), moments).solution.T.to(self.constant)
+        # Not lstsq, whose last bits differ from one process to the next.
+        solved = torch.linalg.solve(normal + torch.diag(penalty), moments).T.to(self.constant)
         split = 3 * _SIDE**2
         self.neighbours.copy_(solved[:, :split].reshape(self.neighbours.shape))
         self.products.copy_(solved[:, split:-1].reshape(self.products.shape))
