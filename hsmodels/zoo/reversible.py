@@ -12,13 +12,15 @@ these run in half precision, rounding errors would be amplified from block to bl
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hsmodels.zoo import volume
 from hsmodels.zoo.precision import same_autocast
 
 _SLOPE = 0.01
@@ -68,18 +70,18 @@ def run(blocks: nn.ModuleList, x: Tensor, n_split: int) -> Tensor:
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (x, *weights)):
         out: Tensor = _Stack.apply(x, n_split, *weights)  # type: ignore[no-untyped-call]
         return out
-    return run_plainly(x, n_split, weights)
+    return _sums(x, n_split, weights, training=False).to(x.dtype)
 
 
 def run_plainly(x: Tensor, n_split: int, weights: Sequence[Tensor]) -> Tensor:
     """`run` for automatic differentiation as it is, with the memory that it takes."""
-    return _sums(x, n_split, weights).to(x.dtype)
+    return _sums(x, n_split, weights, training=True).to(x.dtype)
 
 
-def _sums(x: Tensor, n_split: int, weights: Sequence[Tensor]) -> Tensor:
+def _sums(x: Tensor, n_split: int, weights: Sequence[Tensor], training: bool) -> Tensor:
     groups = list(_wide(x).chunk(n_split, dim=1))
     for block in _by_block(weights, n_split):
-        groups = _forward(groups, block, x.dtype)
+        groups = _forward(groups, block, x.dtype, training)
     return torch.cat(groups, dim=1)
 
 
@@ -92,18 +94,24 @@ def _by_block(weights: Sequence[Tensor], n_split: int) -> list[list[Branch]]:
     return [branches[i : i + n_split] for i in range(0, len(branches), n_split)]
 
 
-def _branch(x: Tensor, weights: Branch, dtype: torch.dtype) -> Tensor:
+def _branch(x: Tensor, weights: Branch, dtype: torch.dtype, training: bool) -> Tensor:
     first, first_bias, second, second_bias = weights
-    convolve = F.conv2d if x.ndim == 4 else F.conv3d
-    hidden = F.leaky_relu(convolve(x.to(dtype), first, first_bias, padding=1), _SLOPE)
-    return convolve(hidden, second, second_bias, padding=1)
+    convolve: Callable[[Tensor, Tensor, Tensor], Tensor]
+    if x.ndim == 4:
+        convolve = partial(F.conv2d, padding=1)
+    elif volume.folds(x, training):
+        convolve = volume.convolve
+    else:
+        convolve = partial(F.conv3d, padding=1)
+    hidden = F.leaky_relu(convolve(x.to(dtype), first, first_bias), _SLOPE)
+    return convolve(hidden, second, second_bias)
 
 
-def _forward(groups: list[Tensor], block: list[Branch], dtype: torch.dtype) -> list[Tensor]:
+def _forward(groups: list[Tensor], block: list[Branch], dtype: torch.dtype, training: bool) -> list[Tensor]:
     made: list[Tensor] = []
     seen = groups[0]
     for group, weights in zip(reversed(groups), block, strict=True):
-        seen = group + _branch(seen, weights, dtype)
+        seen = group + _branch(seen, weights, dtype, training)
         made.append(seen)
     return made
 
@@ -113,7 +121,7 @@ class _Stack(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, n_split: int, *weights: Tensor) -> Tensor:
         ctx.n_split, ctx.dtype = n_split, x.dtype
         ctx.autocast = same_autocast(x.device.type)
-        out = _sums(x, n_split, weights)
+        out = _sums(x, n_split, weights, training=True)
         ctx.save_for_backward(out, *weights)
         return out.to(x.dtype)
 
@@ -146,7 +154,7 @@ def _undo(
         # h_{i+1} = x_{n-i} + F_{i+1}(h_i), where x₁, by then rebuilt, stands for h₀.
         seen = (made[i - 1] if i else taken[0]).to(dtype).detach().requires_grad_()
         with torch.enable_grad():
-            branch = _branch(seen, block[i], dtype)
+            branch = _branch(seen, block[i], dtype, training=True)
         sources = [seen, *(weight for weight in block[i] if weight.requires_grad)]
         of_seen, *found = torch.autograd.grad(branch, sources, grads[i].to(branch.dtype))
         taken.append(made[i] - branch.detach())

@@ -14,6 +14,7 @@ from hsdata.layout import RGB_FULL
 from hsmodels.zoo import bayer, reversible
 from hsmodels.zoo.precision import native
 from hsmodels.zoo.registry import Feed, State, part, register
+from hsmodels.zoo.volume import VolumeConvolution
 
 _CHANNELS = 64
 
@@ -75,17 +76,17 @@ class RevSCI(nn.Module):
 
 def _volume_ends() -> tuple[nn.Sequential, nn.Sequential]:
     encoder = nn.Sequential(
-        nn.Conv3d(1, 16, 5, padding=2), nn.LeakyReLU(),
-        nn.Conv3d(16, 32, 3, padding=1), nn.LeakyReLU(),
+        VolumeConvolution(1, 16, 5), nn.LeakyReLU(),
+        VolumeConvolution(16, 32, 3), nn.LeakyReLU(),
         nn.Conv3d(32, 32, 1), nn.LeakyReLU(),
-        nn.Conv3d(32, _CHANNELS, 3, stride=(1, 2, 2), padding=1), nn.LeakyReLU(),
+        VolumeConvolution(32, _CHANNELS, 3, stride=2), nn.LeakyReLU(),
     )  # fmt: skip
     raised = nn.ConvTranspose3d(_CHANNELS, 32, (1, 3, 3), stride=(1, 2, 2), padding=(0, 1, 1), output_padding=(0, 1, 1))
     decoder = nn.Sequential(
         raised, nn.LeakyReLU(),
-        nn.Conv3d(32, 32, 3, padding=1), nn.LeakyReLU(),
+        VolumeConvolution(32, 32, 3), nn.LeakyReLU(),
         nn.Conv3d(32, 16, 1), nn.LeakyReLU(),
-        nn.Conv3d(16, 1, 3, padding=1),
+        VolumeConvolution(16, 1, 3),
     )  # fmt: skip
     return encoder, decoder
 
