@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
 import torch
@@ -87,13 +87,7 @@ class Ridge(nn.Module):
         normal = torch.zeros(count, count, dtype=torch.float64)
         moments = torch.zeros(count, bands, dtype=torch.float64)
         for rgb, cube in batches:
-            light = linear_light(rgb, self.encoding, self.upscale_factor)
-            around = F.pad(light, (1, 1, 1, 1), mode="replicate")
-            for top in range(0, light.shape[2], _STRIP):
-                part = light[:, :, top : top + _STRIP]
-                windows = F.unfold(around[:, :, top : top + part.shape[2] + _SIDE - 1], _SIDE)
-                squares = _squares(part).flatten(2)
-                features = torch.cat([windows, squares, torch.ones_like(squares[:, :1])], dim=1)
+            for top, features in self.features(rgb):
                 flat = features.transpose(0, 1).reshape(count, -1).double()
                 target = cube[:, :, top : top + _STRIP].transpose(0, 1).reshape(bands, -1).double()
                 normal += (flat @ flat.T).cpu()
@@ -106,6 +100,20 @@ class Ridge(nn.Module):
         self.neighbours.copy_(solved[:, :split].reshape(self.neighbours.shape))
         self.products.copy_(solved[:, split:-1].reshape(self.products.shape))
         self.constant.copy_(solved[:, -1])
+
+    def features(self, rgb: Tensor) -> Iterator[tuple[int, Tensor]]:
+        """The features of the cube's pixels by strips of rows: the first row, and (B, features, rows · r·W)."""
+        light = linear_light(rgb, self.encoding, self.upscale_factor)
+        around = F.pad(light, (1, 1, 1, 1), mode="replicate")
+        for top in range(0, light.shape[2], _STRIP):
+            part = light[:, :, top : top + _STRIP]
+            windows = F.unfold(around[:, :, top : top + part.shape[2] + _SIDE - 1], _SIDE)
+            squares = _squares(part).flatten(2)
+            yield top, torch.cat([windows, squares, torch.ones_like(squares[:, :1])], dim=1)
+
+    def coefficients(self) -> Tensor:
+        """What the features are multiplied by: (bands, features)."""
+        return torch.cat([self.neighbours.flatten(1), self.products.flatten(1), self.constant[:, None]], dim=1)
 
 
 @register("mean_spectrum", feeds=FEEDS)

@@ -17,8 +17,10 @@ _PATCH = 3
 _COLOUR, _AROUND, _SCENE = 0.5, 2.0, 0.5
 # Half the side, in output pixels, of what counts as around a pixel.
 _REACH = 7
-# Kernel values in memory at once.
-_AT_ONCE = 16_000_000
+# Kernel values in memory at once: as many as the cache holds.
+_AT_ONCE = 2_000_000
+# Training pixels in memory at most, about half a kilobyte each.
+_KEPT = 500_000
 
 
 @register("kernel_ridge", feeds=FEEDS)
@@ -39,7 +41,7 @@ class KernelRidge(nn.Module):
         centres: training pixels that the kernel compares with.
         sigma: width of the kernel.
         penalty: weight of the squared norm, relative to the number of training pixels.
-        pixels: training pixels that are taken of each image at most.
+        pixels: training pixels that are taken of each image at most; less where there are very many images.
     """
 
     closed_form = True
@@ -77,41 +79,52 @@ class KernelRidge(nn.Module):
 
     @torch.no_grad()
     def fit(self, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
-        """Solve for the coefficients, in one pass; which pixels are taken depends on their number alone.
+        """Solve for the coefficients in one pass and bounded memory; which pixels are taken depends on their number.
 
         Args:
             batches: pairs of inputs (B, 3, H, W) in [0, 1] and cubes (B, out_channels, r·H, r·W).
         """
         generator = torch.Generator().manual_seed(0)
-        described, inputs, truths = [], [], []
+        kept: list[tuple[Tensor, ...]] = []
+        share = self.pixels
 
         def passed_on() -> Iterator[tuple[Tensor, Tensor]]:
+            nonlocal kept, share
             for rgb, cube in batches:
-                features = self._features(rgb.float())
-                for image, truth, feature in zip(rgb, cube, features, strict=True):
+                for image, truth in zip(rgb.float(), cube, strict=True):
                     count = truth.shape[-2] * truth.shape[-1]
-                    chosen = torch.randperm(count, generator=generator)[: self.pixels].sort().values.to(truth.device)
-                    inputs.append((image, chosen))
-                    described.append(feature.flatten(1)[:, chosen].T.double().cpu())
-                    truths.append(truth.flatten(1)[:, chosen].T.double().cpu())
+                    chosen = torch.randperm(count, generator=generator)[:share].sort().values
+                    kept.append(self._described(image[None], truth, chosen.to(image.device)))
+                    if sum(len(rows) for rows, *_ in kept) > _KEPT:
+                        # Each pixel stands for as many others as before, in half the memory.
+                        kept = [tuple(part[::2] for part in parts) for parts in kept]
+                        share = -(-share // 2)
                 yield rgb, cube
 
         self.ridge.fit(passed_on())
-        left = [
-            truth - self.ridge(image[None])[0].flatten(1)[:, chosen].T.double().cpu()
-            for (image, chosen), truth in zip(inputs, truths, strict=True)
-        ]
-        pixels, targets = torch.cat(described), torch.cat(left)
-        centres = pixels[torch.randperm(len(pixels), generator=generator)[: len(self.centres)]]
+        pixels, rows, truths = (torch.cat(parts) for parts in zip(*kept, strict=True))
+        kept.clear()
+        centres = pixels[torch.randperm(len(pixels), generator=generator)[: len(self.centres)]].double()
         # Few pixels leave centres unused, far from everything.
         self.centres.fill_(1e3)
         self.coefficients.zero_()
         self.centres[: len(centres)] = centres.to(self.centres)
-        values = self._gaussian(pixels, centres)
+        of_ridge = self.ridge.coefficients().T.double().cpu()
         among = self._gaussian(centres, centres)
-        normal = values.T @ values + len(pixels) * (self.penalty * among + 1e-9 * torch.eye(len(centres)))
-        solved = torch.linalg.solve(normal, values.T @ targets)
-        self.coefficients[: len(centres)] = solved.to(self.coefficients)
+        normal = len(pixels) * (self.penalty * among + 1e-9 * torch.eye(len(centres)))
+        moments = torch.zeros(len(centres), truths.shape[1], dtype=torch.float64)
+        step = _AT_ONCE // len(centres)
+        for part in (slice(start, start + step) for start in range(0, len(pixels), step)):
+            values = self._gaussian(pixels[part].double(), centres)
+            normal += values.T @ values
+            moments += values.T @ (truths[part].double() - rows[part].double() @ of_ridge)
+        self.coefficients[: len(centres)] = torch.linalg.solve(normal, moments).to(self.coefficients)
+
+    def _described(self, image: Tensor, truth: Tensor, chosen: Tensor) -> tuple[Tensor, ...]:
+        """The descriptions, the features for `ridge` and the true spectra of some pixels, a row each."""
+        of_ridge = torch.cat([features[0] for _, features in self.ridge.features(image)], dim=1)
+        parts = (self._features(image)[0].flatten(1), of_ridge, truth.flatten(1))
+        return tuple(part[:, chosen].T.contiguous().cpu() for part in parts)
 
     def _kernel(self, features: Tensor) -> Tensor:
         values = self._gaussian(features.flatten(0, -2), self.centres)

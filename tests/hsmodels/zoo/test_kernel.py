@@ -53,3 +53,11 @@ def test_it_computes_in_float32_under_autocast():
     with torch.autocast("cpu", torch.bfloat16):
         inside = model(rgb)
     assert torch.equal(inside, model(rgb))
+
+
+def test_what_it_keeps_of_many_images_is_bounded(monkeypatch):
+    all_of_them = error(fitted("kernel_ridge", pixels=200))
+    monkeypatch.setattr("hsmodels.zoo.kernel._KEPT", 300)
+    model = fitted("kernel_ridge", pixels=200)
+    assert (model.centres[:, 0] < 1e3).sum() <= 300
+    assert error(model) < 3 * all_of_them
