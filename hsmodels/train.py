@@ -141,6 +141,7 @@ def _config(
         "ended_by": result.reason,
         "data": {"hash": identity.data, "training": counts[0], "held_out": counts[1]},
         "code": identity.code,
+        "files": identity.configuration["files"],
         "training": identity.key,
         **record,
         **records.surroundings(),

@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import hashlib
 import json
 import math
 import shutil
@@ -17,7 +18,7 @@ import hsdata.cli
 from hsdata import layout, paths
 from hsdata.params import read_yaml
 from hsdata.testing import data_folder, numbered
-from hsmodels import evaluate, recipe, train, zoo
+from hsmodels import checkpoint, evaluate, recipe, train, zoo
 from hsmodels.params import load_params
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -163,6 +164,9 @@ def test_the_second_of_two_experiments_builds_on_the_first(runs, name):
         for run in (given["pretrained"], name)
     ]
     assert given["frozen"]
+    start = (runs(given["pretrained"])["folder"] / paths.MODEL / "model.safetensors").read_bytes()
+    named = checkpoint.record(second["folder"] / paths.MODEL)["files"]["pretrained"]
+    assert named == hashlib.blake2b(start, digest_size=16).hexdigest()
     assert all(torch.equal(weights[1][f"0.{key}"], value) for key, value in weights[0].items())
     assert second["params"].models[second["params"].model]["n_blocks"] == given["n_blocks"]
 

@@ -101,6 +101,21 @@ def _whole_frames(task):
     return [samples[0, index, 0] for index in range(len(samples))]
 
 
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_half_precision_scores_as_single_precision_does(project, half_on_cpu, precision):
+    """0.01 is what docs/scaling.md promises."""
+
+    def scored(precision):
+        params = _params(model="mstpp", given={"n_feat": 8, "stage": 1}, epochs=4, precision=precision)
+        raw = params.model_dump(mode="json") | {"residual": "ridge", "loss": {"ssc": 1.0}}
+        done = train.run(Params.model_validate(raw))
+        return done.config["checkpoints"]["last"]["measures"]["val/SSC"], _weights()
+
+    (single, weights), (half, others) = scored("no"), scored(precision)
+    assert half == pytest.approx(single, abs=0.01)
+    assert weights["last.safetensors"] != others["last.safetensors"]
+
+
 def test_a_resumed_residual_is_not_solved_for_again(project, monkeypatch):
     train.run(_composed())
     whole = _weights()
