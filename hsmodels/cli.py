@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from typer.core import TyperGroup
 
 from hsdata import console, paths
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 app = typer.Typer(
     help="Models that reconstruct hyperspectral cubes: train, score, predict, submit.",
@@ -89,11 +92,9 @@ def predict(
 @app.command()
 def summary() -> None:
     """Show the last evaluation as a table, and where to look next."""
-    from rich.console import Console
-
     from hsmodels import summary as scores
 
-    Console().print(scores.table())
+    _print(scores.table())
     typer.echo(scores.NEXT)
 
 
@@ -188,15 +189,13 @@ def study_show(
     params: ParamsFile = Path("params.yaml"),
 ) -> None:
     """Show what a study found: mean and spread of each variant, against a baseline."""
-    from rich.console import Console
-
     from hsmodels.study import verbs
 
     shown = verbs.show(file, params, picture=picture)
     if markdown:
         typer.echo(shown.markdown())
     else:
-        Console().print(shown.table)
+        _print(shown.table)
         for remark in shown.remarks:
             typer.echo(remark)
     if picture is not None:
@@ -209,6 +208,17 @@ def study_best(file: StudyFile, params: ParamsFile = Path("params.yaml")) -> Non
     from hsmodels.study import verbs
 
     typer.echo("\n".join(verbs.best(file, params)))
+
+
+def _print(table: Table) -> None:
+    """A table in the width of the terminal; as wide as it is where a file or a program reads it."""
+    from rich.console import Console
+
+    screen = Console()
+    if not screen.is_terminal:
+        whole = screen.options.update(width=10_000)
+        screen.width = max(screen.width, screen.measure(table, options=whole).maximum)
+    screen.print(table)
 
 
 def main() -> None:

@@ -45,7 +45,7 @@ NEXT = f"""\
 Look next at
   {paths.EVALUATION}/pictures      truth, prediction, error and spectra of a few samples
   {paths.EVALUATION}/images.csv    the score of every held-out sample
-  {paths.SUBMISSION}          both submission archives
+  {paths.SUBMISSION}          the submission archives, or why there are none
 and try
   dvc exp run -S model=raw2hsi -S track=1
   dvc exp show --only-changed

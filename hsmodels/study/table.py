@@ -128,7 +128,7 @@ def made(title: str, titles: Sequence[str], lines: Sequence[Sequence[str]]) -> T
     """A table for the terminal; the first column is text, the others are numbers."""
     table = Table(title=title, title_justify="left")
     for position, name in enumerate(titles):
-        table.add_column(name, justify="right" if position else "left")
+        table.add_column(name, justify="right" if position else "left", overflow="fold")
     for line in lines:
         table.add_row(*line)
     return table

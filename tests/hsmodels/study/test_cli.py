@@ -36,5 +36,12 @@ def test_show_prints_markdown(called):
     assert _invoke("show", "s.yaml", "--markdown").output == "|  | SSC |\n| --- | ---: |\n| a | 0.5 |\n\nmind this\n"
 
 
+def test_a_table_that_is_read_by_a_program_is_as_wide_as_it_is(called, monkeypatch):
+    titles, line = ["", "SSC (more is better)"], ["a-very-long-name-of-a-variant" * 3, "0.5 ± 0.1"]
+    shown = verbs.Shown(titles, [line], made("s", titles, [line]), [])
+    monkeypatch.setattr(verbs, "show", lambda file, params, *, picture=None: shown)
+    assert all(any(text in row for row in _invoke("show", "s.yaml").output.splitlines()) for text in titles + line)
+
+
 def test_best_says_what_it_did(called):
     assert _invoke("best", "s.yaml").output == "a is best\n"
