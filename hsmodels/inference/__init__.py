@@ -76,6 +76,7 @@ def predict(
     precision: str = "no",
     mosaic: bool | None = None,
     scale: int | None = None,
+    stripes: bool = True,
 ) -> Tensor:
     """Apply a model to images of any size, without gradients and in evaluation mode.
 
@@ -97,6 +98,7 @@ def predict(
         precision: `no` computes as the model is, `bf16` and `fp16` under autocast.
         mosaic: whether the input is a mosaic; by default decided by its channels.
         scale: output pixels for each input pixel, to be checked; by default what the model gives.
+        stripes: add the fixed pattern of the sensor, where the model has learned one.
 
     Returns:
         (B, bands, H, W), or without B as the input is, float32, unclamped, where `input` is stored.
@@ -105,25 +107,6 @@ def predict(
         UserError: tiles and overlap do not suit, memory does not suffice, or the output's shape does not
             fit the input's.
     """
-    output = _predicted(
-        model, input, tile=tile, overlap=overlap, tta=tta, precision=precision, mosaic=mosaic, scale=scale
-    )
-    bias = bias_of(model, output.shape[-1])
-    return output if bias is None else output + bias.to(output)
-
-
-def _predicted(
-    model: nn.Module,
-    input: Tensor,
-    *,
-    tile: int | None = None,
-    overlap: int | None = None,
-    tta: bool = False,
-    precision: str = "no",
-    mosaic: bool | None = None,
-    scale: int | None = None,
-) -> Tensor:
-    """`predict` without the sensor's fixed pattern."""
     batch = input if input.ndim == 4 else input[None]
     if batch.ndim != 4 or 0 in batch.shape:
         raise UserError(f"An input has shape (B, C, height, width), none of them 0, not {tuple(input.shape)}.")
@@ -137,6 +120,9 @@ def _predicted(
             output = run(batch).to(batch.device, torch.float32)
         else:
             output = tiles.tiled(run, batch, tile, tiles.overlap_of(tile, overlap))
+    bias = bias_of(model, output.shape[-1]) if stripes else None
+    if bias is not None:
+        output += bias.to(output)
     return output if input.ndim == 4 else output[0]
 
 
@@ -179,7 +165,7 @@ def seam_error(
         faded = []
         for span in (before, after):
             part = strip.narrow(axis, span.start, span.stop - span.start)
-            result = _predicted(model, part, tta=tta, precision=precision)
+            result = predict(model, part, tta=tta, precision=precision, stripes=False)
             scale = result.shape[axis] // part.shape[axis]
             start, stop = tiles.fade_of(before, after, shared, scale)
             faded.append(result.narrow(axis, start - span.start * scale, stop - start).clone())
