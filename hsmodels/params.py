@@ -84,7 +84,7 @@ class Train(Section):
     gradient_checkpointing: bool = False
     pictures: int = Field(0, ge=0)
     track: list[Literal["wandb", "tensorboard", "mlflow"]] = Field(default_factory=list)
-    loader_workers: int = Field(0, ge=0)
+    loader_workers: int | None = Field(None, ge=0)
     state_minutes: float = Field(10.0, gt=0.0)
     launch: Launch = Launch()
 

@@ -20,6 +20,7 @@ from torch import nn
 
 from hsdata import sampling
 from hsdata.errors import UserError
+from hsdata.workers import available_cores
 from hsmodels.engine import checkpointing
 from hsmodels.engine.averaging import Checkpoint
 from hsmodels.engine.batches import GlobalBatches, Part, Single, loader
@@ -32,6 +33,8 @@ from hsmodels.params import Train
 
 Pictures = dict[str, NDArray[np.uint8]]
 MEASURED = "val/"
+# One process seldom feeds on more.
+_MOST_READERS = 8
 
 
 class Interrupted(Exception):  # noqa: N818
@@ -108,10 +111,11 @@ class Session:
         self.batches = GlobalBatches(settings.batch_size, rank=rank, world=world)
         # Samples that lie on the device are not read by other processes.
         resident = bool(getattr(self.samples, "resident", False))
-        workers = 0 if resident else settings.loader_workers
+        readers = _readers(settings, self.device)
+        workers = 0 if resident else readers
         self.loader = loader(self.samples, self.batches, workers=workers, pin=pin and not resident)
         single = Single(len(self.held_out), rank=rank, world=world)
-        self.held_out_loader = loader(self.held_out, single, workers=min(settings.loader_workers, len(single)), pin=pin)
+        self.held_out_loader = loader(self.held_out, single, workers=min(readers, len(single)), pin=pin)
 
     def model(self) -> nn.Module:
         """The task's model with weights that follow from the seed, on the device."""
@@ -249,6 +253,20 @@ def _deterministic() -> Iterator[None]:
     finally:
         torch.use_deterministic_algorithms(before[0])
         torch.backends.cudnn.benchmark = before[1]
+
+
+def _readers(settings: Train, device: torch.device) -> int:
+    """Processes that read for this one.
+
+    Unless it is given, a GPU has its share of the machine's cores, one core left to what feeds it. On a CPU
+    the model needs the cores, and takes far longer than reading.
+    """
+    if settings.loader_workers is not None:
+        return settings.loader_workers
+    if device.type == "cpu":
+        return 0
+    beside = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return min(max(available_cores() // beside - 1, 1), _MOST_READERS)
 
 
 def _check_precision(precision: str) -> None:

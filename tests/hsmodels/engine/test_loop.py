@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader
 from toy_task import Points, Toy, same, settings, trained
 
 from hsdata import UserError
-from hsmodels.engine import Identity, Task, train
+from hsmodels.engine import Identity, Task, session, train
 from hsmodels.engine.task import categories_of, ids_of
 
 
@@ -238,6 +238,24 @@ def test_bf16_agrees_with_single_precision(tmp_path):
     single, half = trained(tmp_path / "a"), trained(tmp_path / "b", precision="bf16")
     assert half.history[-1]["val/loss"] == pytest.approx(single.history[-1]["val/loss"], rel=0.05)
     assert all(value.dtype == torch.float32 for value in half.last.weights.values())
+
+
+@pytest.mark.parametrize(
+    ("given", "device", "cores", "beside", "readers"),
+    [
+        (3, "cuda", 64, 1, 3),
+        (0, "cuda", 64, 1, 0),
+        (None, "cpu", 64, 1, 0),
+        (None, "cuda", 6, 1, 5),
+        (None, "cuda", 64, 1, 8),
+        (None, "cuda", 16, 4, 3),
+        (None, "cuda", 1, 1, 1),
+    ],
+)
+def test_a_gpu_has_its_share_of_the_cores_as_readers(monkeypatch, given, device, cores, beside, readers):
+    monkeypatch.setattr(session, "available_cores", lambda: cores)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", str(beside))
+    assert session._readers(settings(loader_workers=given), torch.device(device)) == readers
 
 
 def test_fp16_without_a_gpu_is_refused(tmp_path):
