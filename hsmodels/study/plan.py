@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import itertools
 import json
 import math
 import os
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -21,13 +19,11 @@ from hsdata.errors import UserError
 from hsdata.params import Section, read_yaml, validated
 from hsdata.wording import some
 from hsmodels.params import NO_RESULT, Params
+from hsmodels.study import naming
 
 SCORE = "SSC"
 ALONE = "base"
 """The only variant of a study that names none."""
-
-_NAME = re.compile(r"[A-Za-z0-9]+([._-]?[A-Za-z0-9]+)*")
-_LONGEST = 120
 
 
 class Range(Section):
@@ -104,13 +100,13 @@ class Study(Section):
     @field_validator("name")
     @classmethod
     def _named(cls, name: str) -> str:
-        return _checked(name)
+        return naming.checked(name)
 
     @field_validator("variants", "stages")
     @classmethod
     def _labelled(cls, given: dict[str, Any]) -> dict[str, Any]:
         for name in given:
-            _checked(name)
+            naming.checked(name)
         return given
 
     @field_validator("grid")
@@ -220,7 +216,7 @@ def expand(study: Study, raw: Mapping[str, Any]) -> list[Experiment]:
                 number, of = fold
                 repeat |= {"index.strategy": "folds", "index.folds": of, "index.fold": number}
             suffix = ([] if seed is None else [f"s{seed}"]) + ([] if fold is None else [f"f{fold[0]}"])
-            name = _shortened("-".join([study.name, label, *suffix]))
+            name = naming.shortened("-".join([study.name, label, *suffix]))
             experiment = Experiment(name, label, values | repeat, (seed, None if fold is None else fold[0]))
             parameters(raw, experiment)
             found.append(experiment)
@@ -344,56 +340,12 @@ def _variants(study: Study) -> Iterator[tuple[str, dict[str, Any]]]:
 def _grid(study: Study) -> Iterator[tuple[str, dict[str, Any]]]:
     """Grid points: a readable text of each, and what it sets."""
     keys = list(study.grid)
-    shorts = _shorts(keys)
-    texts = [[f"{short}-{text}" for text in _texts(study.grid[key])] for short, key in zip(shorts, keys, strict=True)]
+    shorts = naming.shortest(keys)
+    texts = [
+        [f"{short}-{text}" for text in naming.texts(study.grid[key])] for short, key in zip(shorts, keys, strict=True)
+    ]
     for words, values in zip(itertools.product(*texts), itertools.product(*study.grid.values()), strict=True):
         yield "-".join(words), flat(dict(zip(keys, values, strict=True)))
-
-
-def _shorts(keys: Sequence[str]) -> list[str]:
-    """The last part of each dotted key, or more of it where two would be equal."""
-    for length in itertools.count(1):
-        found = ["-".join(key.split(".")[-length:]) for key in keys]
-        if len(set(found)) == len(keys) or length > max(key.count(".") for key in keys):
-            return found
-    raise AssertionError
-
-
-def _texts(values: Sequence[Any]) -> list[str]:
-    """Values as parts of a name; those that would be equal get some digits of their hash."""
-    found = [_text(value) for value in values]
-    return [
-        text if found.count(text) == 1 else f"{text}-{_hash(value)}" for text, value in zip(found, values, strict=True)
-    ]
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, float):
-        text = f"{value:g}"
-    elif value is None or isinstance(value, bool):
-        text = json.dumps(value)
-    elif isinstance(value, list | dict):
-        text = json.dumps(value, default=str)
-    else:
-        text = str(value)
-    sign = "minus-" if isinstance(value, int | float) and value < 0 else ""
-    cleaned = re.sub(r"[^A-Za-z0-9.]+|\.{2,}", "-", text)[:30].strip(".-").removesuffix(".lock")
-    return sign + cleaned if cleaned else _hash(value)
-
-
-def _shortened(name: str) -> str:
-    """A name that git can keep as a file: long ones end in their hash."""
-    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 9].rstrip('.-_')}-{_hash(name, 4)}"
-
-
-def _hash(value: Any, size: int = 2) -> str:
-    return hashlib.blake2b(json.dumps(value, default=str).encode(), digest_size=size).hexdigest()
-
-
-def _checked(name: str) -> str:
-    if not _NAME.fullmatch(name) or name.endswith(".lock") or len(name) > 60:
-        raise ValueError("names are made of letters, digits and single '-', '_' or '.' between them, 60 at most")
-    return name
 
 
 def _seeds(study: Study) -> list[int] | list[None]:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hsdata import UserError
 from hsdata.params import read_yaml, validated
 from hsmodels.params import Params
-from hsmodels.study import plan
+from hsmodels.study import naming, plan
 from hsmodels.study.plan import Study
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -43,6 +43,13 @@ def test_variants_seeds_and_folds_multiply_with_readable_names():
         "index.folds": 3,
         "index.fold": 2,
     }
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "studies").glob("*.yaml")), ids=lambda file: file.stem)
+def test_the_studies_of_the_project_can_be_run(file):
+    study = plan.load(file)
+    assert study.name == file.stem
+    assert plan.expand(study, RAW)
 
 
 def test_listed_folds_are_some_of_those_in_the_parameters():
@@ -112,7 +119,7 @@ def test_every_name_is_one_that_git_takes(values):
 
 def test_a_long_name_is_cut_and_stays_unique(tmp_path):
     wide = [f"{letter * 30}" for letter in "ab"]
-    found = [plan._shortened("-".join(["study", *wide * 3, end])) for end in ("x", "y")]
+    found = [naming.shortened("-".join(["study", *wide * 3, end])) for end in ("x", "y")]
     assert len(set(found)) == 2
     assert all(len(name) <= 120 for name in found)
     for name in found:
