@@ -41,12 +41,18 @@ def table(file: Path = paths.METRICS) -> Table:
     return found
 
 
-NEXT = f"""\
-Look next at
-  {paths.EVALUATION}/pictures      truth, prediction, error and spectra of a few samples
-  {paths.EVALUATION}/images.csv    the score of every held-out sample
-  {paths.SUBMISSION}          the submission archives, or why there are none
-and try
-  dvc exp run -S model=raw2hsi -S track=1
-  dvc exp show --only-changed
-  dvc plots show"""
+_PLACES = {
+    paths.EVALUATION / "pictures": "truth, prediction, error and spectra of a few samples",
+    paths.EVALUATION / "images.csv": "the score of every held-out sample",
+    paths.SUBMISSION: "the submission archives, or why there are none",
+}
+NEXT = "\n".join(
+    [
+        "Look next at",
+        *(f"  {place.as_posix():<33}{what}" for place, what in _PLACES.items()),
+        "and try",
+        "  dvc exp run -S model=raw2hsi -S track=1",
+        "  dvc exp show --only-changed",
+        "  dvc plots show",
+    ]
+)
