@@ -113,7 +113,7 @@ class KernelRidge(nn.Module):
         among = self._gaussian(centres, centres)
         normal = len(pixels) * (self.penalty * among + 1e-9 * torch.eye(len(centres)))
         moments = torch.zeros(len(centres), truths.shape[1], dtype=torch.float64)
-        step = _AT_ONCE // len(centres)
+        step = max(_AT_ONCE // len(centres), 1)
         for part in (slice(start, start + step) for start in range(0, len(pixels), step)):
             values = self._gaussian(pixels[part].double(), centres)
             normal += values.T @ values

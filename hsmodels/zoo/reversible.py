@@ -12,7 +12,7 @@ these run in half precision, rounding errors would be amplified from block to bl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, cast
 
@@ -96,13 +96,7 @@ def _by_block(weights: Sequence[Tensor], n_split: int) -> list[list[Branch]]:
 
 def _branch(x: Tensor, weights: Branch, dtype: torch.dtype, training: bool) -> Tensor:
     first, first_bias, second, second_bias = weights
-    convolve: Callable[[Tensor, Tensor, Tensor], Tensor]
-    if x.ndim == 4:
-        convolve = partial(F.conv2d, padding=1)
-    elif volume.folds(x, training):
-        convolve = volume.convolve
-    else:
-        convolve = partial(F.conv3d, padding=1)
+    convolve = partial(F.conv2d, padding=1) if x.ndim == 4 else partial(volume.convolve, training=training)
     hidden = F.leaky_relu(convolve(x.to(dtype), first, first_bias), _SLOPE)
     return convolve(hidden, second, second_bias)
 

@@ -22,7 +22,17 @@ def folds(x: Tensor, training: bool) -> bool:
     return x.device.type == "cpu" and (training or alone)
 
 
-def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int = 1) -> Tensor:
+def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int = 1, *, training: bool) -> Tensor:
+    """`conv3d` with "same" padding, the faster way on this device; see `folded` for the arguments.
+
+    `training` says whether gradients of the weights are wanted.
+    """
+    if folds(x, training):
+        return folded(x, weight, bias, stride)
+    return F.conv3d(x, weight, bias, (1, stride, stride), padding=weight.shape[2] // 2)
+
+
+def folded(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int = 1) -> Tensor:
     """`conv3d` with "same" padding by way of `conv2d`.
 
     Args:
@@ -52,6 +62,5 @@ class VolumeConvolution(nn.Conv3d):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, D, H, W) → (B, O, D, H / stride, W / stride)."""
-        if folds(x, torch.is_grad_enabled() and self.weight.requires_grad):
-            return convolve(x, self.weight, self.bias, self.stride[1])
-        return super().forward(x)
+        training = torch.is_grad_enabled() and self.weight.requires_grad
+        return convolve(x, self.weight, self.bias, self.stride[1], training=training)

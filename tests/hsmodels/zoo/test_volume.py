@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.autograd import gradcheck
 
-from hsmodels.zoo.volume import VolumeConvolution, convolve, folds
+from hsmodels.zoo.volume import VolumeConvolution, folded, folds
 
 
 @settings(deadline=None, max_examples=25)
@@ -26,7 +26,7 @@ def test_folded_convolutions_equal_those_of_volumes(batch: int, depth: int, side
 
     expected = F.conv3d(x, weight, bias, (1, stride, stride), side // 2)
 
-    torch.testing.assert_close(convolve(x, weight, bias, stride), expected, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(folded(x, weight, bias, stride), expected, rtol=1e-12, atol=1e-12)
 
 
 def test_gradients_of_folded_convolutions_pass_finite_differences() -> None:
@@ -35,7 +35,7 @@ def test_gradients_of_folded_convolutions_pass_finite_differences() -> None:
     weight = torch.randn(2, 2, 3, 3, 3, dtype=torch.float64, requires_grad=True)
     bias = torch.randn(2, dtype=torch.float64, requires_grad=True)
 
-    assert gradcheck(convolve, (x, weight, bias))
+    assert gradcheck(folded, (x, weight, bias))
 
 
 @pytest.mark.parametrize("batch", [1, 2])
