@@ -25,10 +25,12 @@ import zarr.codecs
 from numcodecs import blosc
 from numpy.typing import NDArray
 
-from hsdata import BAND_GRID, Cube, convert, mixing, workers
-from hsdata.camera import STANDARD_OBSERVER
+from hsdata import BAND_GRID, Cube, convert
+from hsdata.camera.camera import STANDARD_OBSERVER
 from hsdata.formats import _shard, hdf5
 from hsdata.formats import zarr as stores
+from hsdata.mixing import mixing
+from hsengine.base import workers
 
 Values = NDArray[np.float32]
 

@@ -28,7 +28,7 @@ from torch.utils.data import default_collate
 
 from hsdata import catalog as catalogs
 from hsdata import convert, index, paths, sample
-from hsmodels.engine import Identity, train
+from hsengine.train import Identity, train
 from hsmodels.heldout import held_out_rows, training_rows
 from hsmodels.params import Params
 from hsmodels.reconstruction import Reconstruction
@@ -122,7 +122,6 @@ def prepared(options: argparse.Namespace) -> Params:
     training = {
         "epochs": options.epochs,
         "batch_size": options.batch,
-        "loader_workers": options.workers,
         "score_every": 1000,
         "clip_norm": 1.0,
     }
@@ -132,6 +131,7 @@ def prepared(options: argparse.Namespace) -> Params:
             "models": {"mstpp": {"n_feat": 31, "stage": 1}},
             "augment": {"crop": options.crop},
             "train": training,
+            "machine": {"loader_workers": options.workers},
         }
     )
     frame = catalogs.make("data", params.track, workers=1)
@@ -151,7 +151,7 @@ def engine_loop(task: Reconstruction, params: Params, folder: Path) -> Mapping[s
     """What the engine reports of its speed."""
     identity = Identity({"turn": folder.name}, "", "")
     places = {"curves": folder / "curves", "states": folder / "states"}
-    return train(task, params.train, seed=0, identity=identity, say=print, **places).speed
+    return train(task, params.train, params.machine, seed=0, identity=identity, say=print, **places).speed
 
 
 def report(bare: list[Seconds], engine: list[Seconds], saving: list[float], speeds: list[Mapping[str, Any]]) -> None:

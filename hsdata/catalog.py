@@ -15,9 +15,9 @@ import pandas as pd
 
 from hsdata import facts, layout
 from hsdata.cube import BAND_GRID
-from hsdata.errors import UserError
-from hsdata.files import write_text
-from hsdata.wording import listed, some
+from hsengine.base.errors import UserError
+from hsengine.base.files import write_text
+from hsengine.base.wording import listed, some
 
 COLUMNS: dict[str, str] = {
     "id": "str",

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hsdata import incremental, raw
-from hsdata import workers as processes
+from hsdata import raw
 from hsdata.formats import zarr
+from hsengine.base import incremental
+from hsengine.base import workers as processes
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from hsdata.errors import UserError
+from hsengine.base.errors import UserError
 
 BAND_GRID: NDArray[np.float64] = np.arange(400.0, 1001.0, 10.0)
 """The challenge's band centres in nm, shape (61,)."""

@@ -15,9 +15,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hsdata import layout, raw, workers
-from hsdata.errors import UserError
-from hsdata.paths import state_folder
+from hsdata import layout, raw
+from hsengine.base import workers
+from hsengine.base.errors import UserError
+from hsengine.base.paths import state_folder
 
 # A part of the store's name: raise it when a reader comes to decode the same bytes differently.
 _VERSION = 1

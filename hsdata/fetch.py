@@ -22,8 +22,8 @@ from typing import IO, Any
 from tqdm import tqdm
 
 from hsdata import layout
-from hsdata.errors import UserError
-from hsdata.files import replacing
+from hsengine.base.errors import UserError
+from hsengine.base.files import replacing
 
 KAGGLE = "https://www.kaggle.com/api/v1"
 COMPETITIONS = {track: f"2026-icassp-hyper-object-challenge-track-{track}" for track in layout.SCALE}

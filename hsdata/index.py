@@ -14,11 +14,11 @@ import numpy as np
 import pandas as pd
 
 from hsdata import layout, paths
-from hsdata.errors import UserError
-from hsdata.files import write_json, write_text
 from hsdata.leakage import Check, Leak, check, leaks, lines_of, mixtures_of, read
 from hsdata.params import Index
-from hsdata.wording import close_matches, listed, some
+from hsengine.base.errors import UserError
+from hsengine.base.files import write_json, write_text
+from hsengine.base.wording import close_matches, listed, some
 
 __all__ = ["Check", "Decision", "Leak", "check", "folds", "leaks", "make", "read", "write"]
 

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Literal
 
-from hsdata.errors import UserError
+from hsengine.base.errors import UserError
 
 Track = Literal[1, 2]
 

@@ -13,10 +13,11 @@ from typing import Literal
 import pandas as pd
 
 from hsdata import catalog as catalogs
-from hsdata import layout, pairs
-from hsdata.errors import UserError
-from hsdata.files import write_text
-from hsdata.wording import close_matches, some
+from hsdata import layout
+from hsdata.mixing import pairs
+from hsengine.base.errors import UserError
+from hsengine.base.files import write_text
+from hsengine.base.wording import close_matches, some
 
 Fix = Literal["drop-synthetic", "drop-held-out"]
 

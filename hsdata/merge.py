@@ -14,10 +14,10 @@ import pandas as pd
 
 from hsdata import catalog as catalogs
 from hsdata import layout, raw
-from hsdata import workers as processes
-from hsdata.errors import UserError
-from hsdata.files import replacing, write_text
 from hsdata.formats import hdf5, zarr
+from hsengine.base import workers as processes
+from hsengine.base.errors import UserError
+from hsengine.base.files import replacing, write_text
 
 # Marks a merged folder, and is its catalog.
 CATALOG_FILE = "merged.csv"

@@ -1,14 +1,42 @@
-"""Where the stages of `dvc.yaml` leave what they make, relative to the project's folder."""
+"""Where the stages of the flagship's `dvc.yaml` leave what they make, relative to the project's folder."""
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
+from hsengine.base.paths import (
+    CATALOG,
+    CURVES,
+    DERIVED,
+    EVALUATION,
+    METRICS,
+    MODEL,
+    OUTPUTS,
+    SUBMISSION,
+    THROUGHPUT,
+    state_folder,
+)
 
-import platformdirs
+__all__ = [
+    "CATALOG",
+    "CURVES",
+    "DECISION",
+    "DERIVED",
+    "EVALUATION",
+    "HELD_OUT",
+    "INDEX",
+    "METRICS",
+    "MODEL",
+    "OUTPUTS",
+    "RGB_FULL",
+    "SMOTE",
+    "SMOTE_PLAN",
+    "SMOTE_PLANNING",
+    "SUBMISSION",
+    "THROUGHPUT",
+    "TRAINING",
+    "ZARR",
+    "state_folder",
+]
 
-DERIVED = Path("derived")
-CATALOG = DERIVED / "catalog.csv"
 INDEX = DERIVED / "index"
 HELD_OUT = INDEX / "held_out.txt"
 TRAINING = INDEX / "train.txt"
@@ -18,20 +46,3 @@ RGB_FULL = DERIVED / "rgb_full"
 SMOTE_PLANNING = DERIVED / "smote_plan"
 SMOTE_PLAN = SMOTE_PLANNING / "smote_plan.csv"
 SMOTE = DERIVED / "smote"
-
-OUTPUTS = Path("outputs")
-MODEL = OUTPUTS / "model"
-CURVES = OUTPUTS / "curves"
-EVALUATION = OUTPUTS / "evaluation"
-METRICS = OUTPUTS / "metrics.json"
-THROUGHPUT = OUTPUTS / "throughput.json"
-SUBMISSION = OUTPUTS / "submission"
-
-
-def state_folder() -> Path:
-    """The folder outside the workspace for resume state and remembered file facts.
-
-    `HYPEROBJECT_STATE` names another; by default it is in the user's cache folder.
-    """
-    chosen = os.environ.get("HYPEROBJECT_STATE")
-    return Path(chosen) if chosen else platformdirs.user_cache_path("hyperobject")

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from hsdata.errors import UserError
 from hsdata.formats import hdf5, is_url
+from hsengine.base.errors import UserError
 
 Row = Mapping[Any, Any]
 """A row of a catalog, by column."""

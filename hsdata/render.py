@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hsdata import colour, incremental, raw
-from hsdata import workers as processes
+from hsdata import raw
+from hsdata.camera import colour
 from hsdata.formats import image
+from hsengine.base import incremental
+from hsengine.base import workers as processes
 
 if TYPE_CHECKING:
     import pandas as pd

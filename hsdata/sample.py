@@ -18,12 +18,15 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from hsdata import camera, files, layout, scenes
-from hsdata import workers as processes
+from hsdata import layout
+from hsdata.camera import camera
 from hsdata.catalog import GROUPS_FILE
 from hsdata.cube import BAND_GRID, Cube
-from hsdata.errors import UserError
 from hsdata.formats import hdf5, image, mosaic
+from hsdata.scenes import scenes
+from hsengine.base import files
+from hsengine.base import workers as processes
+from hsengine.base.errors import UserError
 
 # The challenge's training samples by category.
 PROPORTIONS: Final = {1: 50, 2: 31, 3: 57, 4: 29}

@@ -14,14 +14,16 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hsdata import catalog as catalogs
-from hsdata import incremental, layout, mixing, pairs, raw
-from hsdata import workers as processes
-from hsdata.camera import STANDARD_OBSERVER, Camera
-from hsdata.errors import UserError
+from hsdata import layout, raw
+from hsdata.camera.camera import STANDARD_OBSERVER, Camera
+from hsdata.camera.resize import bilinear
 from hsdata.formats import image, mosaic, zarr
-from hsdata.pairs import Planned, labels, plan, planned
-from hsdata.resize import bilinear
-from hsdata.wording import listed
+from hsdata.mixing import mixing, pairs
+from hsdata.mixing.pairs import Planned, labels, plan, planned
+from hsengine.base import incremental
+from hsengine.base import workers as processes
+from hsengine.base.errors import UserError
+from hsengine.base.wording import listed
 
 __all__ = ["Planned", "Summary", "generate", "labels", "load", "plan", "planned"]
 
@@ -84,7 +86,7 @@ def generate(
     strips of both sources.
 
     Args:
-        plan: see `hsdata.pairs.plan`.
+        plan: see `hsdata.mixing.pairs.plan`.
         catalog: the originals of the track, see `hsdata.catalog`.
         out: the folder.
         track: 1 makes mosaics, 2 half-size RGB pictures.

@@ -72,7 +72,7 @@ def data_folder(root: str | os.PathLike[str], ids: Mapping[str, Sequence[str]], 
         ids: the ids of each split.
         size: pixels a side of a cube; a multiple of 4.
     """
-    from hsdata import camera
+    from hsdata.camera import camera
     from hsdata.formats import hdf5, image, mosaic
 
     seed = 0

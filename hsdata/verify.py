@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hsdata.errors import UserError
-from hsdata.wording import listed, some
+from hsengine.base.errors import UserError
+from hsengine.base.wording import listed, some
 
 
 @dataclass(frozen=True)

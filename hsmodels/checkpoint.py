@@ -12,8 +12,8 @@ import safetensors.torch
 from torch import Tensor, nn
 
 from hsdata import paths
-from hsdata.errors import UserError
-from hsdata.files import replacing, write_json
+from hsengine.base.errors import UserError
+from hsengine.base.files import replacing, write_json
 from hsmodels import zoo
 
 Which = Literal["best", "last"]

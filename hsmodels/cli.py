@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from typer.core import TyperGroup
 
-from hsdata import console, paths
+from hsdata import paths
+from hsengine.base import console
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -132,7 +133,7 @@ app.add_typer(recipe_app, name="recipe")
 @recipe_app.command("list")
 def recipe_list() -> None:
     """Name the recipes and what they are for."""
-    from hsmodels import recipe
+    from hsengine.study import recipe
 
     for name in recipe.names():
         typer.echo(f"{name:28}{recipe.read(name).purpose}")
@@ -141,7 +142,7 @@ def recipe_list() -> None:
 @recipe_app.command("show")
 def recipe_show(name: str) -> None:
     """Print what a recipe sets."""
-    from hsmodels import recipe
+    from hsengine.study import recipe
 
     typer.echo(recipe.read(name).text, nl=False)
 
@@ -149,7 +150,7 @@ def recipe_show(name: str) -> None:
 @recipe_app.command("apply")
 def recipe_apply(name: str, params: ParamsFile = Path("params.yaml")) -> None:
     """Set a recipe's values in params.yaml; comments stay. Run it with 'dvc exp run'."""
-    from hsmodels import recipe
+    from hsengine.study import recipe
 
     changes = recipe.apply(name, params)
     typer.echo("\n".join(changes) or f"{params} holds the values of '{name}' already")
@@ -174,7 +175,7 @@ def study_run(
     params: ParamsFile = Path("params.yaml"),
 ) -> None:
     """Run those experiments of a study that have not run, each a DVC experiment."""
-    from hsmodels.study import verbs
+    from hsengine.study import verbs
 
     outcome = verbs.run(file, params, jobs=jobs, say=typer.echo)
     study_show(file, params=params)
@@ -189,7 +190,7 @@ def study_show(
     params: ParamsFile = Path("params.yaml"),
 ) -> None:
     """Show what a study found: mean and spread of each variant, against a baseline."""
-    from hsmodels.study import verbs
+    from hsengine.study import verbs
 
     shown = verbs.show(file, params, picture=picture)
     if markdown:
@@ -205,7 +206,7 @@ def study_show(
 @study_app.command("best")
 def study_best(file: StudyFile, params: ParamsFile = Path("params.yaml")) -> None:
     """Set the values of a study's best variant in params.yaml; comments stay."""
-    from hsmodels.study import verbs
+    from hsengine.study import verbs
 
     typer.echo("\n".join(verbs.best(file, params)))
 

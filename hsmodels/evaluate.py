@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from hsdata import catalog as catalogs
 from hsdata import layout, paths
-from hsdata.errors import UserError
-from hsdata.files import replacing, write_json
+from hsengine.base.errors import UserError
+from hsengine.base.files import replacing, write_json
 from hsmodels import pictures, score, zoo
 from hsmodels.heldout import Samples, fitted, held_out_rows, training_rows, training_set
 from hsmodels.inference import predictor as predictors

@@ -14,10 +14,10 @@ from tqdm import tqdm
 
 from hsdata import catalog as catalogs
 from hsdata import layout, paths, smote
-from hsdata.dataset import CubeDataset
-from hsdata.errors import UserError
+from hsdata.batches.dataset import CubeDataset
 from hsdata.index import read
-from hsdata.wording import some
+from hsengine.base.errors import UserError
+from hsengine.base.wording import some
 from hsmodels.inference.ensemble import Moments
 from hsmodels.inference.predictor import Predictor
 

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
-from hsdata.errors import UserError
+from hsengine.base.errors import UserError
 from hsmodels.score import scale
 from hsmodels.score.colour import root
 from hsmodels.score.measure import colour_matrix, measures

@@ -14,7 +14,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hsdata.errors import UserError
+from hsengine.base.errors import UserError
 
 KAGGLE = "submission.zip"
 SITE = "site.zip"

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from hsdata.params import DataParams, Section, read_yaml, validated
+from hsdata.params import DataParams
+from hsengine.base.params import Section, read_yaml, validated
+from hsengine.base.settings import TrainingParams
 
 # Keys that concern the machine or the watching of a run, not its result.
-NO_RESULT = (
-    "workers",
-    "data.cache",
-    "train.pictures",
-    "train.track",
-    "train.loader_workers",
-    "train.state_minutes",
-    "train.launch",
-)
+NO_RESULT = ("machine",)
 
 
 class Loss(Section):
@@ -27,66 +22,10 @@ class Loss(Section):
     l1: float = Field(1.0, ge=0.0)
     sam: float = Field(0.1, ge=0.0)
     # The weight of the score itself, and over which fraction of the training it rises to that.
-    ssc: float = Field(0.0, ge=0.0)
-    ssc_ramp: float = Field(0.0, ge=0.0, le=1.0)
+    ssc: float = Field(1.0, ge=0.0)
+    ssc_ramp: float = Field(0.3, ge=0.0, le=1.0)
     # -ln SSC without saturation instead of 1 - SSC; see hsmodels.losses.SSCLoss.
-    ssc_smooth: bool = False
-
-
-class Launch(Section):
-    """Processes of a training run; see docs/scaling.md."""
-
-    # On each machine: one a GPU, or any number on CPUs.
-    processes: int = Field(1, ge=1)
-    machines: int = Field(1, ge=1)
-    # None: read from HYPEROBJECT_MACHINE, SLURM_NODEID or NODE_RANK, which differ from machine to machine.
-    machine: int | None = Field(None, ge=0)
-    # Name or address of machine 0; needed with several machines.
-    address: str | None = None
-    port: int = Field(29500, ge=1024, le=65535)
-    # Spread parameters, gradients and optimiser state over the processes, for models that do not fit.
-    shard: bool = False
-
-
-class Train(Section):
-    """How the weights are found."""
-
-    epochs: int = Field(60, ge=1)
-    # Samples of one forward and backward pass, over all processes; an update sees `accumulate` times as many.
-    batch_size: int = Field(4, ge=1)
-    sampling: Literal["shuffle", "balanced", "difficulty", "curriculum"] = "shuffle"
-    accumulate: int = Field(1, ge=1)
-    optimizer: Literal["adam", "adamw"] = "adam"
-    lr: float = Field(4e-4, gt=0.0)
-    weight_decay: float = Field(0.0, ge=0.0)
-    schedule: Literal["cosine", "step", "exponential", "plateau", "onecycle", "none"] = "cosine"
-    warmup_epochs: float = Field(0, ge=0)
-    min_lr: float = Field(1e-6, ge=0.0)
-    # Factor of `step` (every `step_epochs`), `exponential` (every epoch) and `plateau`.
-    gamma: float = Field(0.5, gt=0.0, le=1.0)
-    step_epochs: int = Field(30, ge=1)
-    plateau_patience: int = Field(10, ge=1)
-    clip_norm: float | None = Field(None, gt=0.0)
-    nonfinite: Literal["stop", "skip"] = "stop"
-    # Decay of the moving average of the weights, 0 for none; how many best checkpoints are averaged.
-    ema: float = Field(0.0, ge=0.0, lt=1.0)
-    best_k: int = Field(1, ge=1)
-    score_every: int = Field(10, ge=1)
-    # Measures by the names of the curves, with or without 'val/'; None means the task's own choice.
-    watch: str | None = None
-    patience: int | None = Field(None, ge=1)
-    stop_on: str | None = None
-    max_minutes: float | None = Field(None, gt=0.0)
-    precision: Literal["no", "fp16", "bf16"] = "no"
-    deterministic: bool = False
-    compile: bool = False
-    channels_last: bool = False
-    gradient_checkpointing: bool = False
-    pictures: int = Field(0, ge=0)
-    track: list[Literal["wandb", "tensorboard", "mlflow"]] = Field(default_factory=list)
-    loader_workers: int | None = Field(None, ge=0)
-    state_minutes: float = Field(10.0, gt=0.0)
-    launch: Launch = Launch()
+    ssc_smooth: bool = True
 
 
 class Evaluate(Section):
@@ -120,17 +59,24 @@ class Predict(Section):
         return self
 
 
-class Params(DataParams):
+class Params(DataParams, TrainingParams):
     """Everything in `params.yaml`."""
+
+    moved: ClassVar[Mapping[str, str]] = DataParams.moved | {
+        "train.track": "machine.trackers",
+        "train.pictures": "machine.pictures",
+        "train.loader_workers": "machine.loader_workers",
+        "train.state_minutes": "machine.state_minutes",
+        "train.launch": "machine.launch",
+    }
 
     model: str = "mstpp"
     models: dict[str, dict[str, Any]] = Field(default_factory=dict)
     # The closed-form model that the trained one corrects.
-    residual: str = "none"
+    residual: str = "kernel_ridge"
     # A learned bias for each column and band of the frame.
-    stripes: bool = False
+    stripes: bool = True
     loss: Loss = Loss()
-    train: Train = Train()
     evaluate: Evaluate = Evaluate()
     predict: Predict = Predict()
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hsdata import colour
-from hsdata.files import replacing
+from hsdata.camera import colour
+from hsengine.base.files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -17,10 +17,10 @@ from tqdm import tqdm
 
 from hsdata import paths
 from hsdata.cube import Cube
-from hsdata.errors import UserError
-from hsdata.files import file_hash, replacing, write_json
 from hsdata.layout import INPUT_MODALITY, SUFFIXES
-from hsdata.wording import listed
+from hsengine.base.errors import UserError
+from hsengine.base.files import file_hash, replacing, write_json
+from hsengine.base.wording import listed
 from hsmodels import packing
 from hsmodels.inference import predictor as predictors
 from hsmodels.inference import seam_error

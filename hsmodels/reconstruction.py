@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from hsdata import BAND_GRID, layout
-from hsdata.dataset import CubeDataset
+from hsdata.batches.dataset import CubeDataset
 from hsdata.params import Augment
+from hsengine.train.task import Batch, Direction, Row, Task, means
 from hsmodels import losses, pictures, score, zoo
-from hsmodels.engine.task import Batch, Direction, Row, Task, means
 from hsmodels.inference import device_of, finish
 from hsmodels.params import Params
 from hsmodels.resident import ResidentSamples
@@ -163,7 +163,7 @@ class Reconstruction(Task):
             "seed": params.seed,
             "target": layout.RGB_FULL if self.target == layout.RGB_FULL else layout.CUBES,
         }
-        if params.data.cache == "device" and learning and torch.cuda.is_available():
+        if params.machine.cache == "device" and learning and torch.cuda.is_available():
             # The engine has chosen this process's GPU by the time of the first sample.
             return ResidentSamples(rows, device=torch.device("cuda"), **chosen)
-        return CubeDataset(rows, cache="none" if params.data.cache == "none" else "memory", **chosen)
+        return CubeDataset(rows, cache="none" if params.machine.cache == "none" else "memory", **chosen)

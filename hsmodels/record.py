@@ -17,15 +17,15 @@ import torch
 
 import hsdata
 import hsmodels
-from hsdata.files import file_hash
-from hsmodels.engine import Identity
+from hsengine.base.files import file_hash
+from hsengine.train import Identity
 from hsmodels.params import Params
 from hsmodels.zoo import pretrained
 
-# Parameters of `train` that say how it runs, not what comes out.
-MACHINE = ("launch", "loader_workers", "state_minutes", "track", "max_minutes")
+# A training that ran out of time goes on from its state with more of it.
+EXTENDABLE = {"max_minutes"}
 # Modules from which everything that trains is imported; the models are found by their folder.
-ENTRIES = ("hsmodels.reconstruction", "hsmodels.engine.run")
+ENTRIES = ("hsmodels.reconstruction", "hsengine.train.run")
 MODELS = "hsmodels.zoo"
 CONTENT = ["id", "split", "category", "synthetic", "cube_hash", "input_hash"]
 PACKAGES = ("torch", "accelerate", "numpy", "zarr", "safetensors", "dvc", "dvclive")
@@ -50,7 +50,7 @@ def identity(params: Params, training: pd.DataFrame, held_out: pd.DataFrame) -> 
         "files": dict(_files(given)),
         "loss": params.loss.model_dump(mode="json"),
         "augment": params.augment.model_dump(mode="json"),
-        "train": params.train.model_dump(mode="json", exclude=set(MACHINE)),
+        "train": params.train.model_dump(mode="json", exclude=EXTENDABLE),
         "convert": params.convert.model_dump(mode="json"),
         "predict": {"floor": params.predict.floor},
     }

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from hsdata import augment, layout
-from hsdata.augment import Geometry
-from hsdata.dataset import CubeDataset, Key
-from hsdata.errors import UserError
+from hsdata import layout
+from hsdata.batches import augment
+from hsdata.batches.augment import Geometry
+from hsdata.batches.dataset import CubeDataset, Key
 from hsdata.params import Augment
+from hsengine.base.errors import UserError
 
 # The rest of the free memory is left to the model.
 _SHARE = 0.7
@@ -99,7 +100,7 @@ class ResidentSamples(torch.utils.data.Dataset[dict[str, Any]]):
         free, _ = torch.cuda.mem_get_info(self.device)
         if needed > _SHARE * free:
             raise UserError(
-                f"data.cache: the {len(self)} {layout.CUBES} need about {needed / 1e9:.1f} GB, and the GPU has "
+                f"machine.cache: the {len(self)} {layout.CUBES} need about {needed / 1e9:.1f} GB, and the GPU has "
                 f"{free / 1e9:.1f} GB free, of which {_SHARE:.0%} may be taken: set it to 'memory' or 'none'."
             )
 

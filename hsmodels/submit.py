@@ -12,8 +12,8 @@ from tqdm import tqdm
 
 from hsdata import catalog as catalogs
 from hsdata import layout, paths
-from hsdata.errors import UserError
-from hsdata.files import replacing, write_json, write_text
+from hsengine.base.errors import UserError
+from hsengine.base.files import replacing, write_json, write_text
 from hsmodels import packing
 from hsmodels.heldout import Samples, fitted, held_out_rows
 from hsmodels.inference import predictor as predictors

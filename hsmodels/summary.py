@@ -9,7 +9,7 @@ from typing import Any
 from rich.table import Table
 
 from hsdata import paths
-from hsdata.errors import UserError
+from hsengine.base.errors import UserError
 
 _VALUES = ("SSC", "SSC_arith", "SAM_deg", "SID", "ERGAS", "PSNR_dB", "SSIM", "DeltaE00")
 

@@ -11,8 +11,8 @@ from torch import nn
 
 from hsdata import catalog, convert, paths
 from hsdata.cube import BAND_GRID
-from hsdata.files import write_text
 from hsdata.testing import data_folder, numbered
+from hsengine.base.files import write_text
 from hsmodels import checkpoint, zoo
 
 HELD_OUT = ("Category-1_a_0010", "Category-2_a_0010", "Category-2_a_0011")

@@ -17,13 +17,13 @@ from torch import Tensor
 
 from hsdata import BAND_GRID, paths, smote
 from hsdata import catalog as catalogs
-from hsdata.errors import UserError
-from hsdata.files import write_json
 from hsdata.index import leaks
+from hsengine.base.errors import UserError
+from hsengine.base.files import write_json
+from hsengine.train import Identity, Result, launch, train
+from hsengine.train.averaging import Checkpoint
 from hsmodels import checkpoint, zoo
 from hsmodels import record as records
-from hsmodels.engine import Identity, Result, launch, train
-from hsmodels.engine.averaging import Checkpoint
 from hsmodels.heldout import held_out_rows, training_rows
 from hsmodels.params import Params
 from hsmodels.reconstruction import Reconstruction
@@ -53,7 +53,7 @@ class Trained:
 def run(params: Params, *, params_file: Path | None = None, command: Sequence[str] | None = None) -> Trained:
     """Train the model of `params.yaml`, going on from a saved state if there is one.
 
-    Writes `outputs/model`, `outputs/curves` and `outputs/throughput.json`. With `train.launch`, starts
+    Writes `outputs/model`, `outputs/curves` and `outputs/throughput.json`. With `machine.launch`, starts
     the processes that share the work; in a process of such a group, takes its part.
 
     Args:
@@ -66,13 +66,13 @@ def run(params: Params, *, params_file: Path | None = None, command: Sequence[st
         SystemExit: told to stop, with the state saved; or a process of the group failed.
     """
     record = {"command": shlex.join(command or sys.argv), "params_file": str(params_file) if params_file else None}
-    if launch.wanted(params.train.launch):
+    if launch.wanted(params.machine.launch):
         # What is wrong with the parameters and the data is said here, once.
         _materials(params)
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "run.json"
             write_json(file, {"params": params.model_dump_json(), "record": record})
-            machine = launch.spawn("hsmodels.train", [str(file)], params.train.launch)
+            machine = launch.spawn("hsmodels.train", [str(file)], params.machine.launch)
         return Trained(paths.MODEL, checkpoint.record(paths.MODEL) if machine == 0 else {})
     return _train(params, record)
 
@@ -89,7 +89,7 @@ def _train(params: Params, record: Mapping[str, Any]) -> Trained:
         weights = {which: _network_state(task, made) for which, made in _both(result).items()}
         checkpoint.save(paths.MODEL, weights, config)
 
-    train(task, params.train, seed=params.seed, identity=identity, finish=finish)
+    train(task, params.train, params.machine, seed=params.seed, identity=identity, finish=finish)
     return Trained(paths.MODEL, config)
 
 

@@ -5,8 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from hsdata import Cube, catalog, convert, importer, index, pairs, paths, smote
+from hsdata import Cube, catalog, convert, index, paths, smote
+from hsdata.captures import importer
 from hsdata.formats import envi
+from hsdata.mixing import pairs
 from hsdata.params import Index
 from hsmodels import evaluate, train
 from hsmodels.params import Params

@@ -9,7 +9,8 @@ import typer
 import hsdata.cli
 import hsmodels.cli
 from hsdata import paths
-from hsdata.params import MODEL_SECTIONS, DataParams, Section, read_yaml
+from hsdata.params import MODEL_SECTIONS, DataParams
+from hsengine.base.params import Section, read_yaml
 from hsmodels.params import Params, load_params
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -16,9 +16,10 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 
 import hsdata.cli
 from hsdata import layout, paths
-from hsdata.params import read_yaml
 from hsdata.testing import data_folder, numbered
-from hsmodels import checkpoint, evaluate, recipe, train, zoo
+from hsengine.base.params import read_yaml
+from hsengine.study import recipe
+from hsmodels import checkpoint, evaluate, train, zoo
 from hsmodels.params import load_params
 
 ROOT = Path(__file__).resolve().parents[1]

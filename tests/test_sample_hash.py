@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 from hsdata import sample
-from hsdata.params import read_yaml
+from hsengine.base.params import read_yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import typer
 
-from hsdata import console
 from hsdata.cli import captures, stages, tools
+from hsengine.base import console
 
 app = typer.Typer(
     help="Hyperspectral data: from raw cubes to an index of what may be trained on.",

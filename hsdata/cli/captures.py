@@ -52,7 +52,7 @@ def import_(
     group: Annotated[str | None, typer.Option(help="One group for all; default: one for each capture.")] = None,
 ) -> None:
     """Bring captures of other sensors into the challenge's layout: cubes on the band grid and their inputs."""
-    from hsdata import importer as stage
+    from hsdata.captures import importer as stage
 
     options = stage.Options(
         tracks=(1, 2) if track == "both" else (1,) if track == "1" else (2,),
@@ -83,7 +83,7 @@ def export(
     interleave: Annotated[Literal["bsq", "bil", "bip"], typer.Option(help="Order of the numbers.")] = "bil",
 ) -> None:
     """Write cubes as ENVI images, wavelengths in the header."""
-    from hsdata import exporter as stage
+    from hsdata.captures import exporter as stage
 
     for header in stage.export_cubes(sources, to, interleave=interleave):
         typer.echo(f"wrote {header}")
@@ -97,7 +97,7 @@ def info(
     axes: Axes = None,
 ) -> None:
     """Describe cubes: shape, wavelengths, values, and what is odd about them."""
-    from hsdata import info as stage
+    from hsdata.captures import info as stage
 
     for path in paths:
         typer.echo(str(stage.describe(path, variable=variable, wavelengths_file=wavelengths, axes=axes)))

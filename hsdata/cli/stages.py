@@ -77,7 +77,7 @@ def catalog(params: ParamsFile = Path("params.yaml"), workers: Workers = None, s
     frame = stage.make(
         loaded.data.root,
         loaded.track,
-        workers=loaded.workers if workers is None else workers,
+        workers=loaded.machine.workers if workers is None else workers,
         scheduler=scheduler,
         unsound=loaded.catalog.unsound,
     )
@@ -104,7 +104,7 @@ def convert(
         paths.ZARR,
         chunk=loaded.convert.chunk,
         dtype=loaded.convert.dtype,
-        workers=loaded.workers if workers is None else workers,
+        workers=loaded.machine.workers if workers is None else workers,
         scheduler=scheduler,
         full=full,
     )
@@ -127,7 +127,7 @@ def render(
     summary = stage.run(
         catalogs.load(paths.CATALOG),
         paths.RGB_FULL,
-        workers=loaded.workers if workers is None else workers,
+        workers=loaded.machine.workers if workers is None else workers,
         scheduler=scheduler,
         full=full,
     )
@@ -205,8 +205,8 @@ def smote_generate(
 ) -> None:
     """Make the planned synthetic samples; what exists and is intact is kept."""
     from hsdata import catalog as catalogs
-    from hsdata import pairs
     from hsdata import smote as stage
+    from hsdata.mixing import pairs
     from hsdata.params import load_data_params
 
     loaded = load_data_params(params)
@@ -222,7 +222,7 @@ def smote_generate(
         chunk=loaded.convert.chunk,
         dtype=loaded.convert.dtype,
         device=device,
-        workers=loaded.workers if workers is None else workers,
+        workers=loaded.machine.workers if workers is None else workers,
         scheduler=scheduler,
         full=full,
     )

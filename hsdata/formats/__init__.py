@@ -12,7 +12,7 @@ from io import BytesIO
 from pathlib import Path, PurePosixPath
 
 from hsdata.cube import Cube
-from hsdata.errors import UserError
+from hsengine.base.errors import UserError
 
 READERS: dict[str, str] = {
     ".h5": "hdf5",

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hsdata.cube import Cube
-from hsdata.errors import UserError
 from hsdata.formats.wavelengths import NAMES, bare_name, in_nm, is_wavelengths
+from hsengine.base.errors import UserError
 
 AXES = ("height,width,bands", "bands,height,width", "height,bands,width")
 """The orders of axes that a file may use."""

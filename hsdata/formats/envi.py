@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hsdata.cube import Cube
-from hsdata.errors import UserError
-from hsdata.files import replacing, write_text
 from hsdata.formats import wavelengths as lists
 from hsdata.formats.capture import Capture
+from hsengine.base.errors import UserError
+from hsengine.base.files import replacing, write_text
 
 Interleave = Literal["bsq", "bil", "bip"]
 

@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hsdata.cube import Cube
-from hsdata.errors import UserError
-from hsdata.files import replacing
 from hsdata.formats import access_error, is_url
+from hsengine.base.errors import UserError
+from hsengine.base.files import replacing
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer

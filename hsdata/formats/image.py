@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from hsdata.errors import UserError
-from hsdata.files import replacing
 from hsdata.formats import access_error, fetched, is_url
+from hsengine.base.errors import UserError
+from hsengine.base.files import replacing
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _STORED_BLOCK = 65535

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hsdata.cube import Cube
-from hsdata.errors import UserError
 from hsdata.formats.capture import Capture, assemble, hdf5_arrays
+from hsengine.base.errors import UserError
 
 
 def read(path: str | os.PathLike[str]) -> Cube:

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hsdata.errors import UserError
-from hsdata.files import replacing
 from hsdata.formats import access_error, fetched, is_url
+from hsengine.base.errors import UserError
+from hsengine.base.files import replacing
 
 # How far rounding may take a value in [0, 1] beyond 1; from there on values are levels of 8 bits.
 _ROUNDING = 1e-3

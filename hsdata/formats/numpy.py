@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hsdata.cube import Cube
-from hsdata.errors import UserError
 from hsdata.formats import wavelengths as lists
 from hsdata.formats.capture import Capture, assemble
+from hsengine.base.errors import UserError
 
 
 def read(path: str | os.PathLike[str]) -> Cube:

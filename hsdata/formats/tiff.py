@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hsdata.cube import Cube
-from hsdata.errors import UserError
 from hsdata.formats import wavelengths as lists
 from hsdata.formats.capture import Capture, bands_first
+from hsengine.base.errors import UserError
 
 _GDAL_METADATA = 42112
 _GDAL_NODATA = 42113

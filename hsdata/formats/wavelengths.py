@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hsdata.errors import UserError
+from hsengine.base.errors import UserError
 
 NAMES = (
     "wavelengths", "wavelength", "wl", "wls", "wvl", "wvls", "wavelist", "lambda", "lambdas", "bandcenters",

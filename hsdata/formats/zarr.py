@@ -20,10 +20,10 @@ import zarr.storage
 from numpy.typing import NDArray
 
 from hsdata.cube import Cube
-from hsdata.errors import UserError
-from hsdata.files import replacing
 from hsdata.formats import access_error, is_url
 from hsdata.formats._shard import DamagedError, Grid, LocalFile, RemoteFile, ShardReader, ShardWriter
+from hsengine.base.errors import UserError
+from hsengine.base.files import replacing
 
 Dtype = Literal["float32", "float16", "uint16"]
 

@@ -14,7 +14,7 @@ from itertools import chain
 import torch
 from torch import Tensor, nn
 
-from hsdata.errors import UserError
+from hsengine.base.errors import UserError
 from hsmodels.inference import tiles
 from hsmodels.inference.ensemble import Ensemble
 from hsmodels.inference.tta import averaged

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from scipy.optimize import nnls
 from torch import Tensor, nn
 
-from hsdata.errors import UserError
-from hsdata.files import write_text
+from hsengine.base.errors import UserError
+from hsengine.base.files import write_text
 
 _WAVELENGTH = "wavelength"
 

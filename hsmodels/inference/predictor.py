@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hsdata import layout
-from hsdata.errors import UserError
-from hsdata.files import file_hash
-from hsdata.params import validated
+from hsengine.base.errors import UserError
+from hsengine.base.files import file_hash
+from hsengine.base.params import validated
 from hsmodels import checkpoint, zoo
 from hsmodels.inference import device_of, predict, reconstruct
 from hsmodels.inference.ensemble import Ensemble, Moments, summary

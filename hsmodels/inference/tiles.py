@@ -15,7 +15,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from hsdata.errors import UserError
+from hsengine.base.errors import UserError
 
 STEP = 8
 """Tiles start at multiples of this: RGGB cells stay whole, and so do the blocks that MST++ pads to."""

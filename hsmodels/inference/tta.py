@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from hsdata.augment import dihedral, mosaic_dihedral, undo_dihedral, undo_mosaic_dihedral
+from hsdata.batches.augment import dihedral, mosaic_dihedral, undo_dihedral, undo_mosaic_dihedral
 
 VIEWS = 8
 

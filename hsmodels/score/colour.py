@@ -1,7 +1,7 @@
 """From linear sRGB to the colour differences of the score: renders, CIELAB, CIEDE2000.
 
 Every function works on tensors (..., 3, n) and is differentiable, with finite gradients at black, at greys
-and at equal colours. The constants are those of `hsdata.colour`.
+and at equal colours. The constants are those of `hsdata.camera.colour`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from hsdata import colour as cie
+from hsdata.camera import colour as cie
 
 _POWER_25_7: Final = 25.0**7
 

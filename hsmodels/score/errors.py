@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from hsdata.errors import UserError
+from hsengine.base.errors import UserError
 from hsmodels.score.arrays import Array, as_tensor
 from hsmodels.score.spatial import SQUARED_ERROR_FLOOR
 

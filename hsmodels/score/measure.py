@@ -10,9 +10,9 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from hsdata.colour import srgb_weights
+from hsdata.camera.colour import srgb_weights
 from hsdata.cube import BAND_GRID
-from hsdata.errors import UserError
+from hsengine.base.errors import UserError
 from hsmodels.score import colour, scale, spatial
 from hsmodels.score.arrays import Array, as_tensor
 from hsmodels.score.spectral import MAGNITUDE_LIMIT, spectral_maps, working_type

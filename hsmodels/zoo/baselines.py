@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from hsdata import colour
+from hsdata.camera import colour
 from hsmodels.zoo import bayer
 from hsmodels.zoo.registry import Feed, register
 

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hsdata.errors import UserError
+from hsengine.base.errors import UserError
 
 
 def check_even(height: int, width: int) -> None:

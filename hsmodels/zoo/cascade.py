@@ -10,7 +10,7 @@ import torch
 from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
-from hsdata.errors import UserError
+from hsengine.base.errors import UserError
 from hsmodels.zoo import mst, revsci
 from hsmodels.zoo import pretrained as pretrained_weights
 from hsmodels.zoo.registry import Feed, State, part, register

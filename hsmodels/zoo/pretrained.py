@@ -11,7 +11,7 @@ import safetensors.torch
 from torch import Tensor
 
 from hsdata import paths
-from hsdata.errors import UserError
+from hsengine.base.errors import UserError
 
 FILE = "model.safetensors"
 

@@ -16,7 +16,7 @@ from numpy.dtypes import BoolDType, Float32DType, Float64DType, Int64DType
 from torch import Tensor, nn
 
 from hsdata.cube import BAND_GRID
-from hsdata.errors import UserError
+from hsengine.base.errors import UserError
 from hsmodels.zoo import registry
 
 # Where a checkpoint's state dict stands, beside the epoch and the optimiser's state.

@@ -15,9 +15,9 @@ from pydantic import create_model
 from torch import Tensor, nn
 
 from hsdata.cube import BAND_GRID
-from hsdata.errors import UserError
 from hsdata.layout import CUBES
-from hsdata.params import Section, validated
+from hsengine.base.errors import UserError
+from hsengine.base.params import Section, validated
 from hsmodels.zoo.composed import Residual, Striped
 
 Factory = TypeVar("Factory", bound=Callable[..., nn.Module])

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
-from hsdata.errors import UserError
 from hsdata.layout import RGB_FULL
+from hsengine.base.errors import UserError
 from hsmodels.zoo import bayer, reversible
 from hsmodels.zoo.precision import native
 from hsmodels.zoo.registry import Feed, State, part, register

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from hsdata.errors import UserError
+from hsengine.base.errors import UserError
 
 
 @pytest.fixture(params=[errno.ENOSPC, errno.EACCES], ids=["full disk", "no permission"])

@@ -10,10 +10,10 @@ from PIL import Image
 
 from hsdata import catalog, facts, index, layout
 from hsdata.cube import BAND_GRID, Cube
-from hsdata.errors import UserError
 from hsdata.formats import hdf5, image, mosaic
 from hsdata.params import Index
 from hsdata.testing import catalog_of, data_folder, numbered, smooth_cube
+from hsengine.base.errors import UserError
 
 IDS = {"train": [*numbered(1, 2), *numbered(2, 1)], "test-public": numbered(1, 1, 5), "test-private": numbered(1, 1, 7)}
 

@@ -3,9 +3,10 @@ from pathlib import Path
 import numpy as np
 from typer.testing import CliRunner
 
-from hsdata import Cube, UserError, open_cube
+from hsdata import Cube, open_cube
 from hsdata.cli import app
 from hsdata.formats import envi
+from hsengine.base.errors import UserError
 
 CENTRES = np.arange(380.0, 1021.0, 20.0)
 CUBE = Cube(np.random.default_rng(0).uniform(0.1, 0.9, (len(CENTRES), 17, 16)).astype(np.float32), CENTRES)

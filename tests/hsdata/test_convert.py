@@ -11,9 +11,10 @@ import pandas as pd
 import pytest
 import zarr
 
-from hsdata import BAND_GRID, Cube, UserError, convert, open_cube
+from hsdata import BAND_GRID, Cube, convert, open_cube
 from hsdata.formats import hdf5
-from hsdata.incremental import JOURNAL
+from hsengine.base.errors import UserError
+from hsengine.base.incremental import JOURNAL
 
 
 def make_data(folder: Path, names: dict[str, int], size: int = 20) -> pd.DataFrame:

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hsdata.cube import BAND_GRID, Cube
-from hsdata.errors import UserError
+from hsengine.base.errors import UserError
 
 
 def _cube(wavelengths, values=None):

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hsdata import UserError, fetch
+from hsdata import fetch
 from hsdata.fetch import COMPETITIONS
+from hsengine.base.errors import UserError
 
 
 class Kaggle(ThreadingHTTPServer):

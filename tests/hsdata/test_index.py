@@ -5,9 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hsdata import index
-from hsdata.errors import UserError
 from hsdata.params import Index
 from hsdata.testing import catalog_of, numbered
+from hsengine.base.errors import UserError
 
 IDS = {
     "train": [*numbered(1, 6), *numbered(2, 4), *numbered(3, 5)],

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from hsdata import layout
-from hsdata.errors import UserError
+from hsengine.base.errors import UserError
 
 
 def _touch(path: Path) -> None:

@@ -4,9 +4,10 @@ import pandas as pd
 import pytest
 
 from hsdata import catalog as catalogs
-from hsdata import index, leakage, pairs
-from hsdata.errors import UserError
+from hsdata import index, leakage
+from hsdata.mixing import pairs
 from hsdata.testing import catalog_of, numbered
+from hsengine.base.errors import UserError
 
 SHIPPED = Path(__file__).resolve().parents[2] / "indexing"
 

@@ -5,11 +5,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hsdata import catalog, index, merge, pairs, smote
-from hsdata.errors import UserError
+from hsdata import catalog, index, merge, smote
 from hsdata.formats import hdf5, zarr
+from hsdata.mixing import pairs
 from hsdata.params import Index
 from hsdata.testing import data_folder, numbered
+from hsengine.base.errors import UserError
 
 IDS = {"train": numbered(1, 3), "test-public": numbered(1, 1, 5), "test-private": numbered(1, 1, 7)}
 PLAN = pd.DataFrame(

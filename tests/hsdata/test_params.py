@@ -1,8 +1,9 @@
 import pytest
 from pydantic import ValidationError
 
-from hsdata.errors import UserError
-from hsdata.params import MODEL_SECTIONS, DataParams, load_data_params, read_yaml, validated
+from hsdata.params import MODEL_SECTIONS, DataParams, load_data_params
+from hsengine.base.errors import UserError
+from hsengine.base.params import read_yaml, validated
 
 
 def _load(tmp_path, text):

@@ -7,10 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hsdata import catalog, convert, dataset, facts, layout, pairs, raw, render, smote
-from hsdata.errors import UserError
+from hsdata import catalog, convert, facts, layout, raw, render, smote
+from hsdata.batches import dataset
 from hsdata.formats import hdf5, image, mosaic
+from hsdata.mixing import pairs
 from hsdata.testing import catalog_of, data_folder, numbered, smooth_cube
+from hsengine.base.errors import UserError
 
 [ROW] = catalog_of({"train": ["Category-1_a_0000"]}).to_dict("records")
 

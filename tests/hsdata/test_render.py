@@ -5,10 +5,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hsdata import catalog, colour, render
-from hsdata.errors import UserError
+from hsdata import catalog, render
+from hsdata.camera import colour
 from hsdata.formats import hdf5, image
 from hsdata.testing import data_folder, numbered, smooth_cube
+from hsengine.base.errors import UserError
 
 
 @pytest.fixture

@@ -5,9 +5,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hsdata import camera, catalog, region, sample, scenes
-from hsdata.errors import UserError
+from hsdata import catalog, region, sample
+from hsdata.camera import camera
 from hsdata.formats import hdf5, image, mosaic
+from hsdata.scenes import scenes
+from hsengine.base.errors import UserError
 
 SMALL = {"size": 16, "train": 9, "test_public": 4, "test_private": 2, "workers": 1}
 

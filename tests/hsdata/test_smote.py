@@ -15,12 +15,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hsdata import catalog, facts, index, mixing, pairs, smote
-from hsdata.camera import Camera
-from hsdata.errors import UserError
+from hsdata import catalog, facts, index, smote
+from hsdata.camera.camera import Camera
 from hsdata.formats import hdf5, image, mosaic, zarr
-from hsdata.params import DataParams, Index, validated
+from hsdata.mixing import mixing, pairs
+from hsdata.params import DataParams, Index
 from hsdata.testing import data_folder, numbered, smooth_cube
+from hsengine.base.errors import UserError
+from hsengine.base.params import validated
 
 IDS = {
     "train": [*numbered(1, 4), *numbered(2, 2)],
@@ -241,7 +243,7 @@ def test_pictures_of_the_first_samples_stand_beside_their_sources(project, catal
 
 @pytest.mark.parametrize("track", [1, 2])
 def test_synthetic_samples_have_the_full_size_picture_as_a_target_too(project, catalogs, plan, track):
-    dataset = pytest.importorskip("hsdata.dataset")
+    dataset = pytest.importorskip("hsdata.batches.dataset")
     smote.generate(plan, catalogs[track], "out", track=track)
     made = smote.load("out")
     items = dataset.CubeDataset(made, track=track, target="rgb_full")

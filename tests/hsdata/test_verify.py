@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from hsdata import verify
-from hsdata.errors import UserError
+from hsengine.base.errors import UserError
 
 
 def run(*command):

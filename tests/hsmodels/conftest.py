@@ -4,7 +4,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 
-from hsmodels.engine import session
+from hsengine.train import session
 from hsmodels.zoo import precision
 
 

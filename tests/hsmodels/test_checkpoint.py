@@ -6,7 +6,8 @@ import safetensors.torch
 import torch
 
 import hsmodels
-from hsdata import BAND_GRID, UserError
+from hsdata import BAND_GRID
+from hsengine.base.errors import UserError
 from hsmodels import checkpoint, zoo
 
 

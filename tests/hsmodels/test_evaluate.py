@@ -10,9 +10,9 @@ import torch
 
 from hsdata import catalog, paths, render
 from hsdata.cube import BAND_GRID
-from hsdata.errors import UserError
 from hsdata.formats import hdf5, image
 from hsdata.region import NAMES, regions
+from hsengine.base.errors import UserError
 from hsmodels import checkpoint, evaluate, heldout, score, tally, zoo
 from hsmodels.inference import ensemble, predictor, reconstruct
 from hsmodels.params import Evaluate, Params, Predict

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from hsdata.errors import UserError
+from hsengine.base.errors import UserError
 from hsmodels import zoo
 from hsmodels.inference import Ensemble, finish, predict, reconstruct, seam_error
 from hsmodels.inference.ensemble import Moments

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from hsdata.errors import UserError
+from hsengine.base.errors import UserError
 from hsmodels.losses import COSINE_LIMIT, ReconstructionLoss, SSCLoss, spectral_angle
 from hsmodels.params import Loss
 from hsmodels.score import ssc

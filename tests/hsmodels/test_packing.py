@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hsdata.errors import UserError
+from hsengine.base.errors import UserError
 from hsmodels import packing
 
 ARCHIVES = (packing.KAGGLE, packing.SITE)

@@ -9,11 +9,12 @@ import pytest
 import torch
 from PIL import Image
 
-from hsdata import camera, open_cube
+from hsdata import open_cube
+from hsdata.camera import camera
 from hsdata.cube import BAND_GRID
-from hsdata.errors import UserError
 from hsdata.formats import image, mosaic
 from hsdata.testing import smooth_cube
+from hsengine.base.errors import UserError
 from hsmodels import predict
 from hsmodels.inference import ensemble, reconstruct
 from hsmodels.params import Predict

@@ -3,10 +3,11 @@ import pickle
 import pytest
 import torch
 
-from hsdata import UserError, paths
 from hsdata import catalog as catalogs
-from hsdata.dataset import CubeDataset
+from hsdata import paths
+from hsdata.batches.dataset import CubeDataset
 from hsdata.params import Augment
+from hsengine.base.errors import UserError
 from hsmodels import testing
 from hsmodels.heldout import training_rows
 from hsmodels.resident import ResidentSamples

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from hsdata import BAND_GRID
-from hsdata.errors import UserError
+from hsengine.base.errors import UserError
 from hsmodels import score
 from hsmodels.score import colour, measure, spatial
 

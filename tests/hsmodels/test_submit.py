@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from hsdata import paths
-from hsdata.errors import UserError
 from hsdata.formats import image, mosaic
+from hsengine.base.errors import UserError
 from hsmodels import checkpoint, packing, submit, zoo
 from hsmodels.inference import reconstruct
 from hsmodels.params import Params, Predict

@@ -4,7 +4,7 @@ import json
 import pytest
 from rich.console import Console
 
-from hsdata.errors import UserError
+from hsengine.base.errors import UserError
 from hsmodels import summary
 
 METRICS = {

@@ -10,9 +10,10 @@ import safetensors.torch
 import torch
 
 import hsmodels
-from hsdata import UserError, paths
 from hsdata import catalog as catalogs
-from hsdata.files import write_text
+from hsdata import paths
+from hsengine.base.errors import UserError
+from hsengine.base.files import write_text
 from hsmodels import record as records
 from hsmodels import score, testing, train, zoo
 from hsmodels.heldout import held_out_rows, training_rows
@@ -201,7 +202,7 @@ def test_what_a_training_is_made_of_decides_whose_state_it_takes(project, tmp_pa
 
 def test_the_sources_that_training_runs_through_are_found():
     found = records._sources()
-    assert {"hsmodels.engine.loop", "hsmodels.zoo.raw2hsi", "hsmodels.losses", "hsdata.augment"} <= found.keys()
+    assert {"hsengine.train.loop", "hsmodels.zoo.raw2hsi", "hsmodels.losses", "hsdata.batches.augment"} <= found.keys()
     assert not {"hsmodels.evaluate", "hsmodels.cli", "hsdata.convert"} & found.keys()
 
 

@@ -2,7 +2,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from hsdata.errors import UserError
+from hsengine.base.errors import UserError
 from hsmodels import zoo
 
 SIZES = {"n_blocks": 1, "n_feat": 4, "out_channels": 4, "stage": 1}

@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from hsdata.augment import Geometry
-from hsdata.errors import UserError
+from hsdata.batches.augment import Geometry
+from hsengine.base.errors import UserError
 from hsmodels import zoo
 from hsmodels.inference import Ensemble
 from hsmodels.zoo.composed import Striped, bias_of

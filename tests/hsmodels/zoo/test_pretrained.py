@@ -8,7 +8,7 @@ import torch
 
 from hsdata import catalog as catalogs
 from hsdata import paths
-from hsdata.errors import UserError
+from hsengine.base.errors import UserError
 from hsmodels import record
 from hsmodels.heldout import held_out_rows, training_rows
 from hsmodels.params import Params

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from hsdata.errors import UserError
+from hsengine.base.errors import UserError
 from hsmodels import checkpoint, zoo
 
 MST = {"n_feat": 4, "out_channels": 4, "stage": 2}

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from hsdata.errors import UserError
 from hsdata.layout import CUBES, RGB_FULL
+from hsengine.base.errors import UserError
 from hsmodels import zoo
 from hsmodels.zoo import precision
 

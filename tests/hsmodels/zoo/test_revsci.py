@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from hsdata.errors import UserError
+from hsengine.base.errors import UserError
 from hsmodels import zoo
 from hsmodels.zoo import bayer, precision, reversible
 

@@ -1,0 +1,1 @@
+"""From stored samples to batches: crops, augmentation, what stays in memory."""

@@ -1,0 +1,1 @@
+"""What cameras see of a cube: colours, sensitivities, mosaics, sizes."""

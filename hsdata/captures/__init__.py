@@ -1,0 +1,1 @@
+"""Captures of other sensors: in, out, calibrated, described, with where they come from."""

@@ -1,0 +1,1 @@
+"""Synthetic samples: which pairs are mixed, and how."""

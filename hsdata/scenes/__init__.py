@@ -1,0 +1,1 @@
+"""Made-up scenes: materials, and how they are laid out and lit."""

@@ -1,0 +1,1 @@
+"""What every command needs, without torch: errors, whole files, wording, parameters, workers, code identity."""

@@ -1,0 +1,88 @@
+"""`params.yaml`, read once into typed, validated, frozen objects."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar, get_args
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from hsengine.base.errors import UserError
+
+
+class Section(BaseModel):
+    """A block of `params.yaml`: frozen, and closed to keys that it does not name; numbers are finite.
+
+    Attributes:
+        moved: where keys have gone that earlier versions had, old to new, dotted from this section.
+        tables: dotted keys of mappings whose keys are values too: a recipe that sets one replaces it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    moved: ClassVar[Mapping[str, str]] = {}
+    tables: ClassVar[tuple[str, ...]] = ()
+
+
+Schema = TypeVar("Schema", bound=Section)
+
+
+def read_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Parse a YAML 1.2 mapping.
+
+    Raises:
+        UserError: the file is missing, is not YAML or is not a mapping.
+    """
+    file = Path(path)
+    try:
+        content = YAML(typ="safe").load(file)
+    except FileNotFoundError:
+        raise UserError(f"There is no {file} here: run the command in the project's folder.") from None
+    except YAMLError as error:
+        raise UserError(f"{file} is not valid YAML: {error}") from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise UserError(f"{file} must hold 'key: value' lines, not a {type(content).__name__}.")
+    return content
+
+
+def validated(schema: type[Schema], raw: dict[str, Any], source: str) -> Schema:
+    """`raw` as a `schema` object.
+
+    Raises:
+        UserError: names each key that is unknown or ill-typed, its value and what is allowed.
+    """
+    try:
+        return schema.model_validate(raw)
+    except ValidationError as error:
+        lines = [_explain(schema, problem) for problem in error.errors()]
+        raise UserError(f"{source} cannot be used:\n" + "\n".join(f"  {line}" for line in lines)) from None
+
+
+def _explain(schema: type[Section], problem: Any) -> str:
+    where = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        if where in schema.moved:
+            return f"{where}: it is called '{schema.moved[where]}' now; move it there"
+        known = _known_keys(schema, problem["loc"][:-1])
+        close = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1)
+        hint = f"did you mean '{close[0]}'?" if close else f"allowed here: {', '.join(known)}"
+        return f"{where}: unknown key; {hint}"
+    message = str(problem["msg"]).removeprefix("Value error, ")
+    return f"{where}: {problem['input']!r} is not allowed: {message}" if where else message
+
+
+def _known_keys(schema: type[Section], location: tuple[Any, ...]) -> list[str]:
+    current: Any = schema
+    for part in location:
+        info = current.model_fields.get(part) if hasattr(current, "model_fields") else None
+        if info is None:
+            return []
+        choices = [part for part in get_args(info.annotation) if hasattr(part, "model_fields")]
+        current = choices[0] if choices else info.annotation
+    return sorted(current.model_fields) if hasattr(current, "model_fields") else []

@@ -1,0 +1,226 @@
+"""What the experiments of a study found: a row a variant, with mean, spread and distance from a baseline."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+from hsengine.base.wording import some
+from hsengine.study import experiments
+from hsengine.study.experiments import Record
+from hsengine.study.plan import Experiment, Study
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#999933", "#000000")
+NONE = "–"
+
+
+@dataclass(frozen=True)
+class Value:
+    """A mean over experiments.
+
+    Attributes:
+        mean: the mean.
+        spread: the standard deviation of the sample (n - 1); None of a single experiment.
+        n: how many experiments.
+    """
+
+    mean: float
+    spread: float | None
+    n: int
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Value | None:
+        """The mean of some values, None of none."""
+        if not values:
+            return None
+        spread = statistics.stdev(values) if len(values) > 1 else None
+        return cls(statistics.fmean(values), spread, len(values))
+
+    def __str__(self) -> str:
+        return f"{self.mean:.4f}" + ("" if self.spread is None else f" ± {self.spread:.4f}")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A variant, stage or grid point.
+
+    Attributes:
+        label: its name.
+        expected: how many experiments it has, done or not.
+        value: the measure.
+        reference: the label that it is compared with; None for the baseline itself.
+        difference: the measure minus the reference's, seed by seed and fold by fold.
+        also: further measures.
+    """
+
+    label: str
+    expected: int
+    value: Value | None
+    reference: str | None = None
+    difference: Value | None = None
+    also: Mapping[str, Value | None] = field(default_factory=dict)
+
+
+def rows(study: Study, planned: Sequence[Experiment], records: Mapping[str, Record]) -> list[Row]:
+    """A row a label: the best first, those without a result last; stages stay in their order.
+
+    A stage is compared with the one before, any other label with the baseline, which is the first one unless the
+    study names another.
+    """
+    labels = list(dict.fromkeys(experiment.label for experiment in planned))
+    found = []
+    values = {label: _values(study, planned, records, label, study.measure) for label in labels}
+    for position, label in enumerate(labels):
+        reference: str | None = study.baseline or labels[0]
+        if study.stages and study.baseline is None:
+            reference = labels[max(position - 1, 0)]
+        common = [] if reference is None else [key for key in values[label] if key in values[reference]]
+        differences = [values[label][key] - values[reference][key] for key in common if reference is not None]
+        same = reference == label
+        found.append(
+            Row(
+                label,
+                sum(experiment.label == label for experiment in planned),
+                Value.of(list(values[label].values())),
+                None if same else reference,
+                None if same else Value.of(differences),
+                {name: Value.of(list(_values(study, planned, records, label, name).values())) for name in study.also},
+            )
+        )
+    return found if study.stages else ranked(study, found)
+
+
+def ranked(study: Study, found: Sequence[Row]) -> list[Row]:
+    """Rows with the best first, and those without a result last; equal ones keep their order."""
+    return sorted(found, key=lambda row: float("inf") if row.value is None else -study.sign * row.value.mean)
+
+
+def header(study: Study, found: Sequence[Row]) -> list[str]:
+    """The titles of the columns."""
+    against = sorted({row.reference for row in found if row.reference is not None})
+    word = "the one before" if study.stages and study.baseline is None else "".join(against[:1])
+    measure = f"{study.measure} ({'less' if study.sign < 0 else 'more'} is better)"
+    return ["", measure, *([f"to {word}"] if against else []), *study.also, "n"]
+
+
+def cells(study: Study, found: Sequence[Row]) -> list[list[str]]:
+    """The texts of the rows, column by column as in `header`."""
+    compared = any(row.reference is not None for row in found)
+    lines = []
+    for row in found:
+        n = row.value.n if row.value else 0
+        difference = NONE if row.difference is None else ("+" if row.difference.mean >= 0 else "") + str(row.difference)
+        also = [str(row.also[name] or NONE) for name in study.also]
+        count = str(n) if n == row.expected else f"{n} of {row.expected}"
+        lines.append([row.label, str(row.value or NONE), *([difference] if compared else []), *also, count])
+    return lines
+
+
+def made(title: str, titles: Sequence[str], lines: Sequence[Sequence[str]]) -> Table:
+    """A table for the terminal; the first column is text, the others are numbers."""
+    table = Table(title=title, title_justify="left")
+    for position, name in enumerate(titles):
+        table.add_column(name, justify="right" if position else "left", overflow="fold")
+    for line in lines:
+        table.add_row(*line)
+    return table
+
+
+def markdown(titles: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown."""
+    parts = [titles, ["---", *["---:"] * (len(titles) - 1)], *lines]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in parts)
+
+
+def remarks(
+    study: Study, planned: Sequence[Experiment], records: Mapping[str, Record], stopped: Collection[str] = ()
+) -> list[str]:
+    """What a reader of the table should know: how the spread is meant, what is missing, what was mixed.
+
+    Args:
+        study: the study.
+        planned: its experiments.
+        records: what DVC knows of them.
+        stopped: names of trials that were stopped early.
+    """
+    found = []
+    if len({experiment.repeat for experiment in planned}) > 1:
+        found.append(
+            "± is the standard deviation over seeds and folds; differences are taken one seed and fold at a time."
+        )
+    by_state: dict[str, list[str]] = {"running": [], "queued": [], "failed": [], "not queued yet": []}
+    for experiment in planned:
+        record = records.get(experiment.name)
+        if experiment.name in stopped and (record is None or record.state == "failed"):
+            by_state.setdefault("stopped early", []).append(experiment.name)
+        elif record is None:
+            by_state["not queued yet"].append(experiment.name)
+        elif record.state != "done":
+            by_state[record.state].append(experiment.name)
+        elif record.measure(study.metrics, study.measure) is None:
+            by_state.setdefault(f"without {study.measure} in {study.metrics}", []).append(experiment.name)
+    found += [f"{len(names)} {state}: {some(names, 5)}" for state, names in by_state.items() if names]
+    if by_state["failed"]:
+        found.append("'dvc queue logs NAME' shows why one failed; running the study again tries it again.")
+    baselines = Counter(record.baseline[:7] for record in records.values() if record.state == "done")
+    if len(baselines) > 1:
+        parts = ", ".join(f"{count} from {commit}" for commit, count in baselines.items())
+        found.append(f"The experiments were made from different commits: {parts}. Compare them with care.")
+    return found
+
+
+def picture(study: Study, planned: Sequence[Experiment], records: Mapping[str, Record]) -> Figure:
+    """The course of the measure over the epochs: the mean of each label, and from its least to its greatest."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8.0, 4.5), dpi=100, layout="constrained")
+    FigureCanvasAgg(figure)
+    axis = figure.subplots()
+    labels = list(dict.fromkeys(experiment.label for experiment in planned))
+    for position, label in enumerate(labels):
+        revisions = [
+            records[one.name].revision
+            for one in planned
+            if one.label == label and one.name in records and records[one.name].state == "done"
+        ]
+        curves = [curve for curve in (experiments.curve(revision, study.curve) for revision in revisions) if curve]
+        if not curves:
+            continue
+        tint, dashes = _COLOURS[position % len(_COLOURS)], ("-", "--", ":", "-.")[position // len(_COLOURS) % 4]
+        steps = sorted(set.intersection(*(set(curve) for curve in curves)))
+        points = [[curve[step] for curve in curves] for step in steps]
+        means = [statistics.fmean(values) for values in points]
+        axis.plot(steps, means, color=tint, linestyle=dashes, marker="o" if len(steps) < 30 else "", label=label)
+        if len(curves) > 1:
+            axis.fill_between(steps, [min(v) for v in points], [max(v) for v in points], color=tint, alpha=0.2, lw=0)
+    axis.set_xlabel("epoch")
+    axis.set_ylabel(study.curve)
+    axis.set_title(study.name)
+    axis.grid(alpha=0.3)
+    if axis.has_data():
+        axis.legend(fontsize="small")
+    else:
+        axis.text(0.5, 0.5, f"no curve '{study.curve}' yet", ha="center", transform=axis.transAxes)
+    return figure
+
+
+def _values(
+    study: Study, planned: Sequence[Experiment], records: Mapping[str, Record], label: str, name: str
+) -> dict[tuple[int | None, int | None], float]:
+    """A measure of each experiment of a label, by seed and fold."""
+    found = {}
+    for experiment in planned:
+        record = records.get(experiment.name)
+        value = None if record is None or record.state != "done" else record.measure(study.metrics, name)
+        if experiment.label == label and value is not None:
+            found[experiment.repeat] = value
+    return found
