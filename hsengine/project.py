@@ -1,0 +1,80 @@
+"""What a project says of itself, so that recipes, studies, stages and the command line can ask it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from hsengine.base.settings import TrainingParams
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from hsengine.train.averaging import Checkpoint
+    from hsengine.train.task import Task
+
+
+class Work(Protocol):
+    """One training, made ready: what is learned, from what, and what the record shall say.
+
+    Attributes:
+        task: what the engine trains.
+        configuration: the parameters that decide the result, plain values by their keys in `params.yaml`,
+            without `train` and `seed`, which the engine adds.
+        data: hash of the samples' content and of who is held out.
+        counts: samples to learn from and held out.
+        record: further entries of the model's `config.json`; `model` (name, params) is among them.
+    """
+
+    @property
+    def task(self) -> Task: ...
+
+    @property
+    def configuration(self) -> Mapping[str, Any]: ...
+
+    @property
+    def data(self) -> str: ...
+
+    @property
+    def counts(self) -> tuple[int, int]: ...
+
+    @property
+    def record(self) -> Mapping[str, Any]: ...
+
+    def weights(self, made: Checkpoint) -> Mapping[str, Tensor]:
+        """The state that is written into the model's folder for a checkpoint."""
+        ...
+
+
+@dataclass(frozen=True)
+class Project:
+    """A kind of project: the flagship, or one of the challenges.
+
+    Attributes:
+        name: begins the names of its experiments' runs, trackers and saved states.
+        program: its command line, as a user types it.
+        schema: the whole of its `params.yaml`.
+        measure: what decides which experiment is better, as `metrics.json` names it.
+        direction: whether more or less of it is better.
+        prepare: from valid parameters to a training that is ready; raises UserError.
+        check: refuses parameters that no training could be made of, quickly and without reading data.
+        fold: the parameters, by dotted key, that hold out fold `number` of `of`.
+        entries: the modules from which everything is imported that decides a training's result.
+        packages: distributions whose versions the record names.
+        recipes: the folder of its recipes, relative to the project's folder.
+        advice: what to do about a fault in this project's own words: `memory` when the device has too little of it.
+    """
+
+    name: str
+    program: str
+    schema: type[TrainingParams]
+    measure: str
+    direction: Literal["max", "min"]
+    prepare: Callable[[Any], Work]
+    check: Callable[[Any], None] = lambda params: None
+    fold: Callable[[int, int], Mapping[str, Any]] = lambda number, of: {"split.folds": of, "split.fold": number}
+    entries: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ()
+    recipes: str = "recipes"
+    advice: Mapping[str, str] = field(default_factory=dict)
