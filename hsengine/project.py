@@ -28,19 +28,19 @@ class Work(Protocol):
     """
 
     @property
-    def task(self) -> Task: ...
+    def task(self) -> Task: ...  # noqa: D102
 
     @property
-    def configuration(self) -> Mapping[str, Any]: ...
+    def configuration(self) -> Mapping[str, Any]: ...  # noqa: D102
 
     @property
-    def data(self) -> str: ...
+    def data(self) -> str: ...  # noqa: D102
 
     @property
-    def counts(self) -> tuple[int, int]: ...
+    def counts(self) -> tuple[int, int]: ...  # noqa: D102
 
     @property
-    def record(self) -> Mapping[str, Any]: ...
+    def record(self) -> Mapping[str, Any]: ...  # noqa: D102
 
     def weights(self, made: Checkpoint) -> Mapping[str, Tensor]:
         """The state that is written into the model's folder for a checkpoint."""

@@ -1,11 +1,21 @@
-"""What every test may ask for."""
+"""What every test may ask for: the shared references, a state folder of its own, a full disk, a Dask cluster."""
 
+import errno
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
 
 import hsmodels  # noqa: F401  (says how threads wait, before torch is imported)
+from hsengine.base.errors import UserError
 
 # How long an example takes says more of the machine than of the code.
 settings.register_profile("project", deadline=None)
@@ -26,3 +36,83 @@ def shared() -> Path:
 def _own_state_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Resume state and remembered file facts of a test stay in that test."""
     monkeypatch.setenv("HYPEROBJECT_STATE", str(tmp_path_factory.mktemp("state")))
+
+
+@pytest.fixture(params=[errno.ENOSPC, errno.EACCES], ids=["full disk", "no permission"])
+def unwritable(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
+    """While `unwritable(name)` lasts, no file of that name can be written; it must end in a message to the user."""
+
+    def refusing(genuine: Callable[..., Any], name: str) -> Callable[..., Any]:
+        def method(self: Path, *args: Any, **options: Any) -> Any:
+            if self.name == name and [*args, *options.values()][:1] not in ([], ["r"], ["rb"]):
+                raise OSError(request.param, os.strerror(request.param))
+            return genuine(self, *args, **options)
+
+        return method
+
+    @contextmanager
+    def refused(name: str) -> Iterator[None]:
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "open", refusing(Path.open, name))
+            patch.setattr(Path, "write_bytes", refusing(Path.write_bytes, name))
+            patch.setattr(Path, "write_text", refusing(Path.write_text, name))
+            said = "No space left on the disk" if request.param == errno.ENOSPC else "check the permissions"
+            with pytest.raises(UserError, match=said):
+                yield
+
+    return refused
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A scheduler and two worker processes on loopback."""
+    pytest.importorskip("distributed", reason="the package distributed is not installed")
+    place = tmp_path_factory.mktemp("dask")
+    file = place / "scheduler.json"
+    environment = os.environ | {
+        "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
+        "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0",
+        "OMP_NUM_THREADS": "1",
+    }
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "env": environment, "cwd": place}
+    module = [sys.executable, "-m", "distributed.cli.dask_scheduler"]
+    options = ["--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(file)]
+    processes = [subprocess.Popen([*module, *options], **quiet)]
+    try:
+        assert _appeared(file)
+        worker = [sys.executable, "-m", "distributed.cli.dask_worker", "--scheduler-file", str(file)]
+        options = [
+            "--host",
+            "127.0.0.1",
+            "--nthreads",
+            "1",
+            "--no-nanny",
+            "--no-dashboard",
+            "--local-directory",
+            str(place),
+        ]
+        processes += [subprocess.Popen([*worker, *options], **quiet) for _ in range(2)]
+        address = json.loads(file.read_text())["address"]
+        from distributed import Client
+
+        with Client(address, set_as_default=False) as client:
+            client.wait_for_workers(2, timeout=60)
+        yield address
+    finally:
+        for process in reversed(processes):
+            process.terminate()
+        for process in processes:
+            try:
+                process.wait(timeout=5)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _appeared(file: Path, seconds: float = 60.0) -> bool:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if file.exists():
+            return True
+        time.sleep(0.02)
+    return False

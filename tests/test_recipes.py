@@ -111,7 +111,7 @@ def _small(values, samples, weights):
     crops = {"crop": values["augment"]["crop"], **values["augment"]["crop_steps"]}
     crops = {key: crop and min(crop, frame) for key, crop in crops.items()}
     small = {
-        "workers": 1,
+        "machine": {"workers": 1},
         "augment": {"crop": crops.pop("crop"), "crop_steps": crops},
         "train": {"epochs": math.ceil(2 / updates), "compile": False},
         "evaluate": {"pictures": 0, "baselines": False},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from hsengine.base.params import Section
 
@@ -22,6 +22,13 @@ class Launch(Section):
     port: int = Field(29500, ge=1024, le=65535)
     # Spread parameters, gradients and optimiser state over the processes, for models that do not fit.
     shard: bool = False
+
+
+OPTIMIZERS = (
+    *("adadelta", "adafactor", "adagrad", "adam", "adamax", "adamw", "asgd", "muon", "nadam", "radam", "rmsprop"),
+    *("rprop", "sgd"),
+)
+"""Classes of torch.optim, in lower case, that make an update from one gradient of dense parameters."""
 
 
 class Machine(Section):
@@ -92,6 +99,13 @@ class Train(Section):
     compile: bool = False
     channels_last: bool = False
     gradient_checkpointing: bool = False
+
+    @field_validator("optimizer")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name.lower() not in OPTIMIZERS:
+            raise ValueError(f"known are {', '.join(OPTIMIZERS)}")
+        return name
 
     @model_validator(mode="after")
     def _consistent(self) -> Train:

@@ -217,7 +217,7 @@ def test_the_weight_of_the_score_rises_over_the_ramp() -> None:
 
 
 def test_the_section_of_the_parameters_makes_the_loss() -> None:
-    assert ReconstructionLoss(**Loss().model_dump()).ssc_weight == 0.0
+    assert ReconstructionLoss(**Loss(ssc=0.5, ssc_ramp=0.0).model_dump()).ssc_weight == 0.5
 
 
 def test_shapes_that_differ_are_refused() -> None:

@@ -36,5 +36,5 @@ def test_cubes_that_do_not_fit_on_the_gpu_are_told_so(monkeypatch, tmp_path):
     testing.project(2)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1000, 2000))
     samples = ResidentSamples(training_rows(catalogs.load(paths.CATALOG)), device=torch.device("cuda"), track=2)
-    with pytest.raises(UserError, match=r"data\.cache: the 3 hsi_61 need about"):
+    with pytest.raises(UserError, match=r"machine\.cache: the 3 hsi_61 need about"):
         samples[0, 0, 0]

@@ -14,6 +14,7 @@ from hsdata import catalog as catalogs
 from hsdata import paths
 from hsengine.base.errors import UserError
 from hsengine.base.files import write_text
+from hsengine.base.settings import Machine
 from hsmodels import record as records
 from hsmodels import score, testing, train, zoo
 from hsmodels.heldout import held_out_rows, training_rows
@@ -31,12 +32,17 @@ def project(request, tmp_path, monkeypatch):
 
 
 def _params(track=2, model="example", given=None, trackers=(), **changes):
-    training = {"epochs": 2, "batch_size": 2, "lr": 0.01, "score_every": 2, "track": list(trackers)} | changes
+    machine = {key: changes.pop(key) for key in list(changes) if key in Machine.model_fields}
+    plain = {"epochs": 2, "batch_size": 2, "lr": 0.01, "score_every": 2, "clip_norm": None, "warmup_epochs": 0}
     raw = {
         "track": track,
         "model": model,
         "models": {model: {"width": 4} if given is None else given},
-        "train": training,
+        "train": plain | changes,
+        "machine": {"trackers": list(trackers)} | machine,
+        "residual": "none",
+        "stripes": False,
+        "loss": {"ssc": 0.0, "ssc_ramp": 0.0, "ssc_smooth": False},
         "augment": {"crop": None, "flip": True},
     }
     return Params.model_validate(raw)
@@ -188,7 +194,7 @@ def test_what_a_training_is_made_of_decides_whose_state_it_takes(project, tmp_pa
 
     plain = key(_params())
     assert key(_params(loader_workers=2, state_minutes=1, launch={"processes": 2}, trackers=["tensorboard"])) == plain
-    assert key(_params().model_copy(update={"workers": 3})) == plain
+    assert key(_params(workers=3)) == plain
     assert key(_params(lr=0.02)) != plain
     assert key(_params(given={"width": 5})) != plain
     assert key(_params(), (rows[0].iloc[1:], rows[1])) != plain

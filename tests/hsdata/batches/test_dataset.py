@@ -209,7 +209,7 @@ def test_what_a_batch_is_changed_to_leaves_the_cache_alone(root: Path) -> None:
 
 def test_a_cache_larger_than_the_memory_is_refused(root: Path) -> None:
     rows = catalog(root, 2).assign(bands=10**9)
-    with pytest.raises(UserError, match=r"data\.cache.*'none'"):
+    with pytest.raises(UserError, match=r"machine\.cache.*'none'"):
         CubeDataset(rows, track=2, cache="memory")
 
 

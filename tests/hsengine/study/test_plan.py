@@ -185,8 +185,8 @@ def test_an_experiment_with_the_same_parameters_has_no_differences():
 def test_what_concerns_the_machine_or_another_model_makes_no_difference():
     wanted = plan.parameters(RAW, _expanded()[0])
     found = wanted.model_dump()
-    found["workers"] = 7
-    found["train"] |= {"loader_workers": 3, "launch": {**found["train"]["launch"], "processes": 2}}
+    found["machine"] |= {"workers": 7, "loader_workers": 3}
+    found["machine"]["launch"] = {**found["machine"]["launch"], "processes": 2}
     found["models"] = {**found["models"], "raw2hsi": {"base_ch": 8}}
     assert plan.differences(wanted, found) == []
 

@@ -160,7 +160,7 @@ def test_several_machines_must_know_which_they_are_and_where_to_meet(monkeypatch
     with pytest.raises(UserError, match="which of the 2 machines is this"):
         launch.spawn("toy_worker", [], Launch(machines=2, address="here"))
     monkeypatch.setenv("SLURM_NODEID", "1")
-    with pytest.raises(UserError, match=r"train\.launch\.address"):
+    with pytest.raises(UserError, match=r"machine\.launch\.address"):
         launch.spawn("toy_worker", [], Launch(machines=2))
 
 

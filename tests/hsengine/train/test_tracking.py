@@ -79,7 +79,7 @@ class Drawn(Toy):
 
 def _tracked(folder, name):
     """A training that is tracked, its curves as they must be found, and the names that only trackers get."""
-    result = trained(folder, Drawn(), track=[name], pictures=1)
+    result = trained(folder, Drawn(), trackers=[name], pictures=1)
     curves = {key: [row[key] for row in result.history if key in row] for row in result.history for key in row}
     assert {"train/half", "val/by_category/1/loss", "train/learning_rate", "train/gradient_norm"} <= curves.keys()
     assert len(curves["val/margin"]) == 2
@@ -183,7 +183,7 @@ def test_a_training_that_fails_lets_go_of_its_trackers(tmp_path, monkeypatch, ml
 
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match="a sample is gone"):
-        trained(tmp_path, Failing(), track=["mlflow"])
+        trained(tmp_path, Failing(), trackers=["mlflow"])
     assert mlflow.active_run() is None
 
 
@@ -210,8 +210,8 @@ def test_a_training_that_goes_on_shows_the_trackers_all_of_it(tmp_path):
                 raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        trained(tmp_path, Stopped(), track=["tensorboard"], pictures=1)
-    result = trained(tmp_path, Drawn(), track=["tensorboard"], pictures=1)
+        trained(tmp_path, Stopped(), trackers=["tensorboard"], pictures=1)
+    result = trained(tmp_path, Drawn(), trackers=["tensorboard"], pictures=1)
     events = EventAccumulator(str(tmp_path / "tensorboard" / "hyperobject"))
     events.Reload()
     assert [event.step for event in events.Scalars("val/loss")] == [0, 1, 2]
@@ -230,4 +230,4 @@ def test_a_tracker_that_does_not_start_is_named(monkeypatch, tmp_path):
     monkeypatch.setattr(importlib.util, "find_spec", lambda package: SimpleNamespace(origin=package))
     monkeypatch.setitem(tracking.LOGGER_TYPE_TO_CLASS, "mlflow", Stubborn)
     with pytest.raises(UserError, match=r"'mlflow' could not be started: no route to host"):
-        trained(tmp_path, track=["mlflow"])
+        trained(tmp_path, trackers=["mlflow"])
