@@ -16,6 +16,7 @@ import pandas as pd
 import torch
 
 import hsdata
+import hsengine
 import hsmodels
 from hsengine.base.files import file_hash
 from hsengine.train import Identity
@@ -109,7 +110,7 @@ def _imports(tree: ast.AST) -> Iterator[str]:
 
 def _file(name: str) -> Path | None:
     """The source of a module of these packages; None for other names."""
-    for package in (hsdata, hsmodels):
+    for package in (hsengine, hsdata, hsmodels):
         if name.partition(".")[0] == package.__name__:
             place = Path(str(package.__file__)).parent.joinpath(*name.split(".")[1:])
             return next((file for file in (place.with_suffix(".py"), place / "__init__.py") if file.is_file()), None)

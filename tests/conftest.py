@@ -12,10 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from accelerate import Accelerator
 from hypothesis import settings
 
 import hsmodels  # noqa: F401  (says how threads wait, before torch is imported)
 from hsengine.base.errors import UserError
+from hsengine.train import session
 
 # How long an example takes says more of the machine than of the code.
 settings.register_profile("project", deadline=None)
@@ -116,3 +119,26 @@ def _appeared(file: Path, seconds: float = 60.0) -> bool:
             return True
         time.sleep(0.02)
     return False
+
+
+@pytest.fixture
+def half_on_cpu(monkeypatch: pytest.MonkeyPatch) -> type[Any]:
+    """bf16 and fp16 of the engine as on a GPU: a stand-in, as slow as a processor without such numbers is."""
+
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU: half precision needs no stand-in")
+
+    class HalfOnCPU(Accelerator):  # type: ignore[misc]
+        """Autocasts to fp16 and scales the loss on a CPU, where Accelerate itself leaves both out."""
+
+        start = 2.0**16
+
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**options)
+            if self.mixed_precision == "fp16":
+                self.native_amp = True
+                self.scaler = torch.amp.GradScaler("cpu", init_scale=self.start, growth_interval=4)
+
+    monkeypatch.setattr(session, "Accelerator", HalfOnCPU)
+    monkeypatch.setattr(session, "_check_precision", lambda precision: None)
+    return HalfOnCPU

@@ -347,7 +347,8 @@ def test_a_worker_holds_strips_and_no_whole_cube(project):
 
 SCRIPT = """
 import sys
-from hsdata import catalog, pairs, smote
+from hsdata import catalog, smote
+from hsdata.mixing import pairs
 originals = catalog.load("catalog.csv")
 smote.generate(pairs.read("plan.csv"), originals, sys.argv[1], workers=1)
 """

@@ -1,3 +1,4 @@
+import importlib.metadata
 import json
 import os
 import signal
@@ -61,7 +62,7 @@ def test_a_model_is_trained_scored_and_can_be_loaded(project):
     assert config["checkpoint"]["epoch"] == 1
     assert config["data"]["training"] == 3
     assert config["data"]["held_out"] == 3
-    assert config["packages"]["torch"] == torch.__version__
+    assert config["packages"]["torch"] == importlib.metadata.version("torch")
     assert "example: val/SSC" in str(done)
     task = Reconstruction(_params(project), *train._materials(_params(project)))
     values = []

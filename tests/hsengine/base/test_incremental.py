@@ -246,7 +246,8 @@ def test_killed_runs_end_as_an_undisturbed_one(tmp_path: Path) -> None:
     script = tmp_path / "run.py"
     script.write_text(
         "import time\nfrom pathlib import Path\nfrom typing import Any\n"
-        "from hsdata import UserError, files\nfrom hsengine.base.incremental import Job, key_of, update\n"
+        "from hsengine.base import files\nfrom hsengine.base.errors import UserError\n"
+        "from hsengine.base.incremental import Job, key_of, update\n"
         f"{inspect.getsource(make)}\n{inspect.getsource(jobs_of)}\n"
         "if __name__ == '__main__':\n"
         f"    folder, texts = Path({str(folder)!r}), {texts!r}\n"
@@ -270,7 +271,7 @@ def test_an_interrupted_run_stops_at_once_and_tidies_up(tmp_path: Path) -> None:
     folder = tmp_path / "out"
     script = tmp_path / "run.py"
     script.write_text(
-        "import signal\nimport time\nfrom pathlib import Path\nfrom hsdata import files\n"
+        "import signal\nimport time\nfrom pathlib import Path\nfrom hsengine.base import files\n"
         "from hsengine.base.incremental import Job, update\n"
         # A shell starts what it runs in the background with Ctrl-C ignored.
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"

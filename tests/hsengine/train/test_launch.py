@@ -20,7 +20,7 @@ from hsengine.train import launch
 START = """
 import json, sys
 from hsengine.train import launch
-from hsmodels.params import Launch
+from hsengine.base.settings import Launch
 launch.spawn("toy_worker", sys.argv[2:], Launch(**json.loads(sys.argv[1])))
 """
 
