@@ -1,4 +1,4 @@
-"""The engine of all challenge projects: it trains, measures, predicts and compares, and knows no image and no cube."""
+"""The engine of all challenge projects: it trains, measures, predicts and compares, and knows no kind of sample."""
 
 import os
 

@@ -83,6 +83,8 @@ class Train(Section):
     nonfinite: Literal["stop", "skip"] = "stop"
     # Decay of the moving average of the weights; 0: none.
     ema: float = Field(0.0, ge=0.0, lt=1.0)
+    # Whether that decay is reached gradually: min(ema, (1 + n) / (10 + n)) after n updates.
+    ema_warmup: bool = True
     # Which checkpoints are kept: the best `best_k` epochs, or the last epoch of each of `cycles`.
     kept: Literal["best", "cycles"] = "best"
     best_k: int = Field(1, ge=1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,17 +22,17 @@ def weights_of(model: nn.Module) -> Weights:
 
 
 class MovingAverage:
-    """Exponential moving average of the weights; its horizon grows with the updates at first.
-
-    After update n the decay is min(decay, (1 + n) / (10 + n)). Integer state (counters) is copied.
+    """Exponential moving average of the weights. Integer state (counters) is copied.
 
     Args:
         model: the model, on its device.
         decay: the largest decay.
+        warmup: whether the horizon grows with the updates at first: after update n the decay is
+            min(decay, (1 + n) / (10 + n)).
     """
 
-    def __init__(self, model: nn.Module, decay: float) -> None:
-        self.decay = decay
+    def __init__(self, model: nn.Module, decay: float, *, warmup: bool = True) -> None:
+        self.decay, self.warmup = decay, warmup
         self.updates = 0
         self._state = model.state_dict()
         # Where the model is sharded, each process averages its own part.
@@ -43,7 +43,8 @@ class MovingAverage:
     def update(self) -> None:
         """Take in the weights after an update."""
         self.updates += 1
-        share = 1.0 - min(self.decay, (1 + self.updates) / (10 + self.updates))
+        reached = (1 + self.updates) / (10 + self.updates) if self.warmup else 1.0
+        share = 1.0 - min(self.decay, reached)
         floats = [name for name, value in self._average.items() if value.is_floating_point()]
         torch._foreach_lerp_([self._average[n] for n in floats], [self._source[n] for n in floats], share)
         for name in self._average.keys() - set(floats):
@@ -131,22 +132,10 @@ class BestOnes:
         """The measure of the best one."""
         return self._kept[0][0] if self._kept else None
 
-    def mean(self) -> Weights | None:
-        """The mean of those kept, in double precision; None where there are not two. Counters are the best one's."""
-        if len(self._kept) < 2:
-            return None
-        kept = [checkpoint.weights for _, checkpoint in self._kept]
-        return {
-            name: torch.stack([weights[name].double() for weights in kept]).mean(0).to(value.dtype)
-            if value.is_floating_point()
-            else value
-            for name, value in kept[0].items()
-        }
-
     @property
-    def epochs(self) -> tuple[int, ...]:
-        """The epochs of those kept, in order."""
-        return tuple(sorted(checkpoint.epoch for _, checkpoint in self._kept))
+    def kept(self) -> list[Checkpoint]:
+        """All of them, the best one first."""
+        return [checkpoint for _, checkpoint in self._kept]
 
     def state_dict(self) -> dict[str, Any]:
         """Those kept, as tensors and plain values."""
@@ -158,6 +147,18 @@ class BestOnes:
             (item["value"], Checkpoint(**{name: value for name, value in item.items() if name != "value"}))
             for item in state["kept"]
         ]
+
+
+def mean_of(kept: Sequence[Checkpoint]) -> Weights | None:
+    """The mean of several models, in double precision; None where there are not two. Counters are the first one's."""
+    if len(kept) < 2:
+        return None
+    return {
+        name: torch.stack([checkpoint.weights[name].double() for checkpoint in kept]).mean(0).to(value.dtype)
+        if value.is_floating_point()
+        else value
+        for name, value in kept[0].weights.items()
+    }
 
 
 def better(value: float, than: float, direction: Direction) -> bool:

@@ -56,18 +56,23 @@ class GlobalBatches(Sampler[list[Key]]):
         return max(0, self.total - self._start)
 
 
-class Single(Sampler[list[Key]]):
-    """The held-out samples of one process, in batches of one: every `world`-th from `rank` on."""
+class HeldOutBatches(Sampler[list[Key]]):
+    """The held-out samples of one process: of batches of `size` in their order, every `world`-th from `rank` on.
 
-    def __init__(self, count: int, *, rank: int = 0, world: int = 1) -> None:
-        self.indices = list(range(rank, count, world))
+    Which samples stand together does not depend on the number of processes.
+    """
+
+    def __init__(self, count: int, size: int = 1, *, rank: int = 0, world: int = 1) -> None:
+        self.rounds = -(-count // (size * world))
+        self._starts = range(rank * size, count, world * size)
+        self._count, self._size = count, size
 
     def __iter__(self) -> Iterator[list[Key]]:
-        for index in self.indices:
-            yield [(0, index, 0)]
+        for start in self._starts:
+            yield [(0, index, 0) for index in range(start, min(start + self._size, self._count))]
 
     def __len__(self) -> int:
-        return len(self.indices)
+        return len(self._starts)
 
 
 class Part(NamedTuple):

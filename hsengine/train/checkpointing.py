@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -15,22 +16,24 @@ from torch.utils.checkpoint import checkpoint
 from hsengine.base.errors import UserError
 
 
-def enable(model: nn.Module) -> None:
+def enable(model: nn.Module, advice: Mapping[str, str] = MappingProxyType({})) -> None:
     """Recompute the blocks of a model in the backward pass instead of keeping what they compute.
 
     For blocks see `blocks_of`. The numbers stay the same.
 
     Args:
         model: changed in place; its state keys stay.
+        advice: the task's own, see `hsengine.train.Task`.
 
     Raises:
         UserError: it has no such block.
     """
     blocks = list(blocks_of(model))
     if not blocks:
+        own = f", or {advice['memory']}" if "memory" in advice else ""
         raise UserError(
             f"train.gradient_checkpointing: {type(model).__name__} has no list of blocks to apply it to; set it to "
-            "false and lower augment.crop or train.batch_size instead."
+            f"false and lower train.batch_size instead{own}."
         )
     for block in blocks:
         block.forward = partial(_forward, block, block.forward)

@@ -1,4 +1,4 @@
-"""Training of models that are solved for, not descended to."""
+"""Training of models that are solved for, not trained by descent."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from torch import nn
 
 from hsengine.train.averaging import Checkpoint, weights_of
-from hsengine.train.session import Result, Session, unwrapped_errors
+from hsengine.train.results import Result
+from hsengine.train.session import Session, unwrapped_errors
 from hsengine.train.task import Batch
-from hsengine.train.tracking import Curves
+from hsengine.train.trackers import Curves
 
 
 def fit(session: Session, model: nn.Module, curves: Curves) -> Result:

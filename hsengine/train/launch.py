@@ -45,7 +45,7 @@ def check_world(world: int) -> None:
     started = int(os.environ["WORLD_SIZE"]) if launched() else 1
     if started != world:
         raise UserError(
-            f"{started} processes were started, but they make groups of {world}: start them with 'hsmodels train' and "
+            f"{started} processes were started, but they make groups of {world}: start them by "
             "machine.launch, or with torchrun."
         )
 
@@ -82,7 +82,7 @@ def spawn(module: str, arguments: Sequence[str], settings: Launch) -> int:
         min_nodes=settings.machines,
         max_nodes=settings.machines,
         nproc_per_node=settings.processes,
-        run_id=uuid.uuid4().hex if settings.machines == 1 else "hyperobject",
+        run_id=uuid.uuid4().hex if settings.machines == 1 else "training",
         max_restarts=0,
         shutdown_timeout=_GRACE_SECONDS,
         **_meeting_point(settings, machine),  # type: ignore[arg-type]

@@ -15,16 +15,19 @@ from tqdm import tqdm
 
 from hsengine.base.errors import UserError
 from hsengine.train import sharding
-from hsengine.train.averaging import BestOnes, Checkpoint, MovingAverage, better, weights_of
+from hsengine.train.averaging import Checkpoint, MovingAverage, better, mean_of, weights_of
 from hsengine.train.batches import Part
 from hsengine.train.interruption import Interruption, Preempted
+from hsengine.train.keeping import Keeper
 from hsengine.train.meter import Meter
+from hsengine.train.results import Measured, Pictures, Result
 from hsengine.train.schedule import Schedule
-from hsengine.train.session import Interrupted, Measured, Pictures, Result, Session, unwrapped_errors
+from hsengine.train.session import Interrupted, Session, unwrapped_errors
 from hsengine.train.state import StateFolder
 from hsengine.train.step import Stepper
+from hsengine.train.task import seeded
 from hsengine.train.totals import Totals
-from hsengine.train.tracking import Curves
+from hsengine.train.trackers import Curves
 from hsengine.train.watch import Patience, found, resolve
 
 
@@ -59,8 +62,8 @@ class Loop:
         self._whole = session.spare_model() if session.sharded else None
         self.stepper = Stepper(session, model)
         self.schedule = Schedule(self.stepper.optimizer.optimizer, settings)
-        self.average = MovingAverage(self.model, settings.ema) if settings.ema else None
-        self.best = BestOnes(settings.best_k, self.direction)
+        self.average = self._moving_average()
+        self.keeper = Keeper(settings, self.direction)
         self.epoch = 0
         self.update = 0
         self.totals = Totals()
@@ -78,7 +81,7 @@ class Loop:
             UserError: a loss was not finite, or a measure that a parameter names is not logged.
             Preempted: told to stop; the state is saved.
         """
-        updates = -(-len(self.session.ids) // (self.settings.batch_size * self.settings.accumulate))
+        updates = -(-len(self.session.sampler) // (self.settings.batch_size * self.settings.accumulate))
         # None: silent where there is no terminal.
         disable = None if self.processes.first else True
         with tqdm(total=self.settings.epochs * updates, disable=disable, unit="update", desc="training") as bar:
@@ -109,6 +112,8 @@ class Loop:
             changed, (told, late, due) = self.stepper.update(stream, self.epoch, self.update, self.totals, flags)
             if changed and self.average is not None:
                 self.average.update()
+            if changed:
+                session.task.updated(self.model)
             self.update += 1
             session.meter.seconds += time.perf_counter() - started
             bar.update()
@@ -144,7 +149,7 @@ class Loop:
         if not self.reason and session.sampler.watches == "nothing":
             # Read while the held-out samples are measured.
             self._ahead = self._batches(epoch + 1)
-        full = bool(self.reason) or (epoch + 1) % self.settings.score_every == 0
+        full = bool(self.reason) or (epoch + 1) % self.settings.score_every == 0 or self.keeper.ends_cycle(epoch)
         measured = self._measure(full)
         row = self.totals.row()
         if self.patience.exhausted(epoch, (row | measured.summary).get(self.patience.curve)):
@@ -154,13 +159,15 @@ class Loop:
         row |= measured.summary
         found(row, self.patience.curve, "train.stop_on", complete=full)
         value = found(row, self.watch, "train.watch", complete=full)
-        if value is not None and self.best.wants(value):
-            self.best.offer(value, self._checkpoint(epoch, row))
+        self.keeper.offer(epoch, value, lambda: self._checkpoint(epoch, row))
         self.schedule.end_epoch(row.get("val/loss", row["train/loss"]))
         if session.sampler.watches == "validation":
             session.sampler.update(measured.rows)
         elif session.sampler.watches == "training":
             session.sampler.update(self.totals.training_rows(session.ids))
+        seeded(session.seed, epoch)
+        self.model.eval()
+        session.task.epoch_ended(self.model, epoch, measured.rows)
         self.history.append(row)
         self.pictures |= measured.pictures
         curves.log(epoch, row, session.meter.since(self._earlier))
@@ -193,6 +200,10 @@ class Loop:
             finally:
                 self._whole.to("cpu")
 
+    def _moving_average(self) -> MovingAverage | None:
+        decay, warmup = self.settings.ema, self.settings.ema_warmup
+        return MovingAverage(self.model, decay, warmup=warmup) if decay else None
+
     def _averaged(self) -> AbstractContextManager[None]:
         return nullcontext() if self.average is None else self.average.applied()
 
@@ -202,17 +213,19 @@ class Loop:
         return Checkpoint(weights, epoch, dict(row), (epoch,), moving=self.average is not None)
 
     def _result(self) -> Result:
-        """The checkpoints; the mean of the best ones takes the best one's place where it measures better."""
+        """The checkpoints; the mean of the kept ones takes the best one's place where it measures better."""
         last = self._checkpoint(self.epoch - 1, self.history[-1])
-        best, value = self.best.best or last, self.best.value
-        mean = self.best.mean()
+        single, kept = self.keeper.best, self.keeper.averaged
+        best, value = single.best or last, single.value
+        mean = mean_of(kept)
         if mean is not None and value is not None:
             sharding.load_model(self.model, mean)
             self.average = None
             row = self._measure(True).summary
             if self.watch in row and better(row[self.watch], value, self.direction):
-                best = Checkpoint(mean, max(self.best.epochs), row, self.best.epochs, moving=best.moving)
-        return Result(best, last, self.history, self.watch, self.reason, self.session.report())
+                epochs = tuple(sorted(checkpoint.epoch for checkpoint in kept))
+                best = Checkpoint(mean, epochs[-1], row, epochs, moving=best.moving)
+        return Result(best, last, self.history, self.watch, self.reason, self.session.report(), kept=self.keeper.files)
 
     def _stop(self, *, save: bool = True) -> NoReturn:
         """Save and leave; all processes come here together.
@@ -243,10 +256,11 @@ class Loop:
             "optimizer": sharding.whole(self.stepper.optimizer.state_dict()),
             "scaler": scaler.state_dict() if scaler is not None else {},
             "average": self.average.state_dict() if self.average is not None else {},
-            "best": self.best.state_dict(),
+            "keeper": self.keeper.state_dict(),
             "patience": self.patience.state_dict(),
             "schedule": self.schedule.state_dict(),
             "sampler": self.session.sampler.state_dict(),
+            "task": dict(self.session.task.state_dict()),
             "meter": self.session.meter.state_dict(),
             "totals": self.totals.state_dict(),
             "epoch": self.epoch,
@@ -265,10 +279,11 @@ class Loop:
             scaler.load_state_dict(state["scaler"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])
-        self.best.load_state_dict(state["best"])
+        self.keeper.load_state_dict(state["keeper"])
         self.patience.load_state_dict(state["patience"])
         self.schedule.load_state_dict(state["schedule"])
         self.session.sampler.load_state_dict(state["sampler"])
+        self.session.task.load_state_dict(state["task"])
         self.session.meter = Meter(**state["meter"])
         self.totals = Totals(**state["totals"])
         self.epoch, self.update = state["epoch"], state["update"]

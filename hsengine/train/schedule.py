@@ -8,6 +8,7 @@ from typing import Any
 
 from torch.optim import Optimizer
 
+from hsengine.base.errors import UserError
 from hsengine.base.settings import Train
 
 # One-cycle starts at this share of the highest rate and spends this share of the run rising.
@@ -22,8 +23,8 @@ class Schedule:
     number of processes and after a resumption. Only `plateau` remembers something.
 
     Args:
-        optimizer: whose rate is set; all of its parameter groups get the same one.
-        settings: `lr`, `schedule`, `epochs`, `warmup_epochs`, `min_lr`, `gamma`, `step_epochs` and
+        optimizer: whose rate is set; a parameter group with a `scale` gets that many times the rate.
+        settings: `lr`, `schedule`, `cycles`, `epochs`, `warmup_epochs`, `min_lr`, `gamma`, `step_epochs` and
             `plateau_patience` are read.
     """
 
@@ -54,12 +55,12 @@ class Schedule:
                 done, so that the first one is not lost on a rate of zero.
 
         Returns:
-            The rate.
+            The rate, of a group without a scale of its own.
         """
         shift = 1.0 / max(1, updates_per_epoch) if epochs_done < self.settings.warmup_epochs else 0.0
         rate = self.rate(min(epochs_done + shift, max(self.settings.warmup_epochs, epochs_done)))
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group.get("scale", 1.0)
         return rate
 
     def end_epoch(self, loss: float) -> None:
@@ -84,12 +85,17 @@ class Schedule:
         lr, lowest, gamma = self.settings.lr, min(self.settings.min_lr, self.settings.lr), self.settings.gamma
         return {
             "none": lambda done, total: lr,
-            "cosine": lambda done, total: _cosine(lr, lowest, done / total if total else 1.0),
+            "cosine": lambda done, total: _cosine(lr, lowest, self._in_cycle(done / total) if total else 1.0),
             "step": lambda done, total: max(lowest, lr * gamma ** (int(done) // self.settings.step_epochs)),
             "exponential": lambda done, total: max(lowest, lr * gamma ** int(done)),
             "plateau": lambda done, total: max(lowest, lr * self._factor),
             "onecycle": self._onecycle,
         }
+
+    def _in_cycle(self, share: float) -> float:
+        """The share of the running cycle that is done, from the share of all."""
+        cycles = self.settings.cycles
+        return share * cycles - min(int(share * cycles), cycles - 1)
 
     def _onecycle(self, done: float, total: float) -> float:
         """Up by a cosine, then down; a given warm-up takes the place of the rise."""
@@ -106,3 +112,21 @@ class Schedule:
 def _cosine(start: float, end: float, share: float) -> float:
     """Half a cosine from `start` to `end`."""
     return end + (start - end) * 0.5 * (1.0 + math.cos(math.pi * min(1.0, share)))
+
+
+def cycle_ends(settings: Train) -> set[int]:
+    """The last epoch of each of `train.cycles`; one that a restart falls into is no cycle's last.
+
+    Raises:
+        UserError: a cycle has no whole epoch.
+    """
+    warmup = min(settings.warmup_epochs, settings.epochs)
+    length = (settings.epochs - warmup) / settings.cycles
+    # Ends that are whole numbers but for the last bits count as such.
+    ends = {math.floor(warmup + length * (number + 1) + 1e-9) - 1 for number in range(settings.cycles)}
+    if len(ends) < settings.cycles or min(ends) < 0:
+        raise UserError(
+            f"train.cycles: {settings.cycles} cycles in {settings.epochs - warmup:g} epochs after the warm-up are "
+            "shorter than an epoch: raise train.epochs, or lower train.cycles."
+        )
+    return ends

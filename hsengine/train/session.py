@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -17,20 +14,21 @@ from accelerate.state import AcceleratorState
 from accelerate.utils import send_to_device
 from numpy.typing import NDArray
 from torch import nn
+from torch.utils.data import default_collate
 
 from hsengine.base.errors import UserError
 from hsengine.base.settings import Machine, Train
 from hsengine.base.workers import available_cores
 from hsengine.train import checkpointing, sampling
-from hsengine.train.averaging import Checkpoint
-from hsengine.train.batches import GlobalBatches, Part, Single, loader
+from hsengine.train.batches import GlobalBatches, HeldOutBatches, Part, loader
 from hsengine.train.interruption import Interruption
 from hsengine.train.launch import check_world
 from hsengine.train.meter import Meter
 from hsengine.train.processes import Processes
+from hsengine.train.results import Measured
+from hsengine.train.sampling import Sampler
 from hsengine.train.task import Batch, Row, Task, categories_of, ids_of, seeded
 
-Pictures = dict[str, NDArray[np.uint8]]
 MEASURED = "val/"
 # One process seldom feeds on more.
 _MOST_READERS = 8
@@ -38,36 +36,6 @@ _MOST_READERS = 8
 
 class Interrupted(Exception):  # noqa: N818
     """The measuring was broken off by a signal that some process got."""
-
-
-@dataclass(frozen=True)
-class Measured:
-    """The held-out set's measures: rows sorted by id, their summary by curve, pictures by name."""
-
-    rows: list[Row]
-    summary: dict[str, float]
-    pictures: Pictures
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a training made.
-
-    Attributes:
-        best: the checkpoint with the best watched measure.
-        last: the one after the last epoch.
-        history: what was logged after each epoch, by curve.
-        watch: the curve that decided.
-        reason: why it ended: `epochs`, `patience`, `time`, or `closed form`.
-        speed: samples a second, waiting for data, memory.
-    """
-
-    best: Checkpoint
-    last: Checkpoint
-    history: list[dict[str, float]]
-    watch: str
-    reason: str
-    speed: Mapping[str, Any] = field(repr=False)
 
 
 class Session:
@@ -104,9 +72,7 @@ class Session:
             raise UserError("There is no sample to train on: see which ones are held out, and what the data hold.")
         self.ids, self.held_out_ids = ids_of(self.samples), ids_of(self.held_out)
         self.held_out_categories = categories_of(self.held_out)
-        self.sampler = sampling.build(
-            settings.sampling, self.ids, categories_of(self.samples), seed=seed, epochs=settings.epochs
-        )
+        self.sampler = self._sampler()
         rank, world, pin = self.processes.rank, self.processes.world, self.device.type == "cuda"
         self.batches = GlobalBatches(settings.batch_size, rank=rank, world=world)
         # Samples that lie on the device are not read by other processes.
@@ -114,8 +80,20 @@ class Session:
         readers = _readers(machine, self.device)
         workers = 0 if resident else readers
         self.loader = loader(self.samples, self.batches, workers=workers, pin=pin and not resident)
-        single = Single(len(self.held_out), rank=rank, world=world)
-        self.held_out_loader = loader(self.held_out, single, workers=min(readers, len(single)), pin=pin)
+        self.measuring = HeldOutBatches(len(self.held_out), machine.measure_batch, rank=rank, world=world)
+        self.held_out_loader = loader(self.held_out, self.measuring, workers=min(readers, len(self.measuring)), pin=pin)
+
+    def _sampler(self) -> Sampler:
+        """What `train.sampling` names, with as many visits as `train.updates` needs."""
+        settings = self.settings
+        size = settings.updates * settings.accumulate * settings.batch_size if settings.updates else None
+        given = self.ids, categories_of(self.samples)
+        if settings.sampling != "task":
+            return sampling.build(settings.sampling, *given, seed=self.seed, epochs=settings.epochs, size=size)
+        made = self.task.sampler(*given, seed=self.seed, epochs=settings.epochs, size=size)
+        if size is not None and len(made) != size:
+            raise ValueError(f"Task.sampler is to make {size} visits an epoch (train.updates), but makes {len(made)}.")
+        return made
 
     def model(self) -> nn.Module:
         """The task's model with weights that follow from the seed, on the device."""
@@ -123,7 +101,7 @@ class Session:
             seeded(self.seed)
             model = self.task.model()
         if self.settings.gradient_checkpointing:
-            checkpointing.enable(model)
+            checkpointing.enable(model, self.task.advice)
         if self.settings.channels_last:
             model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return model.to(self.device)
@@ -153,8 +131,8 @@ class Session:
 
         Args:
             model: unwrapped; it is left in evaluation mode.
-            full: whether the dear measures and the pictures are wanted.
-            interruption: looked at between samples.
+            full: whether the expensive measures and the pictures are wanted.
+            interruption: looked at between batches.
 
         Returns:
             The same on every process, whatever their number.
@@ -169,23 +147,23 @@ class Session:
         rows: list[Row] = []
         pictures: list[tuple[str, NDArray[np.uint8]]] = []
         shown = set(range(min(self.machine.pictures, len(self.held_out)))) if full else set()
+        parts = zip(self.measuring, unwrapped_errors(self.held_out_loader), strict=True)
         # Every process makes as many rounds, so that they agree on stopping.
-        rounds = -(-len(self.held_out) // self.processes.world)
-        stream = unwrapped_errors(self.held_out_loader)
-        for turn in range(rounds):
+        for _ in range(self.measuring.rounds):
             if interruption is not None and self.processes.sums([interruption.number])[0]:
                 raise Interrupted
-            index = turn * self.processes.world + self.processes.rank
-            if index >= len(self.held_out):
-                continue
-            (part,) = next(stream)
-            batch = self.on_device(part.batch)
-            (measured,) = self.task.measures(model, batch, full=full)
-            if index in shown:
-                made = self.task.pictures(model, batch)
-                pictures += [(f"{self.held_out_ids[index]}/{name}", made[name]) for name in sorted(made)]
-            known = {"id": self.held_out_ids[index], "category": self.held_out_categories[index]}
-            rows.append(known | {name: float(value) for name, value in measured.items()})
+            keys, of_one_size = next(parts, ([], []))
+            for part in of_one_size:
+                indices = [keys[place][1] for place in part.places]
+                batch = self.on_device(part.batch)
+                for index, measured in zip(indices, self.task.measures(model, batch, full=full), strict=True):
+                    known = {"id": self.held_out_ids[index], "category": self.held_out_categories[index]}
+                    rows.append(known | {name: float(value) for name, value in measured.items()})
+                for index in sorted(shown.intersection(indices)):
+                    if len(indices) > 1:
+                        batch = self.on_device(default_collate([self.held_out[0, index, 0]]))
+                    made = self.task.pictures(model, batch)
+                    pictures += [(f"{self.held_out_ids[index]}/{name}", made[name]) for name in sorted(made)]
         rows = sorted(self.processes.all_of(rows), key=lambda row: row["id"])
         summary = {MEASURED + name: value for name, value in self.task.summary(rows).items()} if rows else {}
         shown_ones = dict(sorted(self.processes.all_of(pictures), key=lambda item: item[0]))
@@ -212,47 +190,6 @@ def unwrapped_errors(batches: Iterable[list[Part]]) -> Iterator[list[Part]]:
             raise
         name = type(error).__name__
         raise UserError(text.rpartition(f"{name}: ")[2].strip()) from None
-
-
-@contextmanager
-def explained() -> Iterator[None]:
-    """Turn what a GPU refuses into advice.
-
-    Raises:
-        UserError: memory ran out, or an operation has no deterministic form.
-    """
-    try:
-        yield
-    except torch.cuda.OutOfMemoryError as error:
-        raise UserError(
-            f"The GPU's memory is full ({str(error).splitlines()[0][:160]}): lower train.batch_size (and raise "
-            "train.accumulate), set augment.crop, train.precision bf16 or train.gradient_checkpointing."
-        ) from error
-    except RuntimeError as error:
-        if "deterministic" not in str(error):
-            raise
-        raise UserError(
-            f"train.deterministic: {traceback.format_exception_only(error)[-1].splitlines()[0][:300]} "
-            "Set it to false, or choose a model without that operation."
-        ) from error
-
-
-def deterministic(wanted: bool) -> AbstractContextManager[None]:
-    """While it lasts, operations give the same bits on every run, on GPUs too; or nothing changes."""
-    return _deterministic() if wanted else nullcontext()
-
-
-@contextmanager
-def _deterministic() -> Iterator[None]:
-    before = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(True)
-    torch.backends.cudnn.benchmark = False
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before[0])
-        torch.backends.cudnn.benchmark = before[1]
 
 
 def _readers(machine: Machine, device: torch.device) -> int:

@@ -67,13 +67,14 @@ class StateFolder:
         root: the folder of all trainings' states.
         identity: what this training is made of.
         say: tells the user something.
+        name: begins the folder's name.
 
     Raises:
         UserError: the same training already runs in this project.
     """
 
-    def __init__(self, root: Path, identity: Identity, say: Callable[[str], None]) -> None:
-        self.identity = identity
+    def __init__(self, root: Path, identity: Identity, say: Callable[[str], None], *, name: str = "training") -> None:
+        self.identity, self.name = identity, name
         self.say = say
         self._lock: IO[str]
         self._warned = False
@@ -144,7 +145,7 @@ class StateFolder:
         """The first folder of this identity that no running training holds."""
         slot = 0
         while True:
-            folder = root / (self.identity.key if slot == 0 else f"{self.identity.key}.{slot}")
+            folder = root / (f"{self.name}-{self.identity.key}" + (f".{slot}" if slot else ""))
             folder.mkdir(exist_ok=True)
             self._lock = (folder / "lock").open("a")
             try:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from hsengine.base.errors import UserError
-from hsengine.train import sharding
+from hsengine.train import optimizers, sharding
 from hsengine.train.batches import Part
 from hsengine.train.normalization import share_statistics
 from hsengine.train.session import Session
@@ -38,13 +38,14 @@ class Stepper:
         self.processes = session.processes
         self._bare = model
         self._norms = share_statistics(model, self.processes.world)
+        groups = optimizers.groups_of(session.task.groups(model), model)
         if session.sharded:
             sharding.shard(model, session.device)
-        self._trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        made = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam
+            groups = optimizers.groups_of(session.task.groups(model), model)
         # The loss scaler of fp16 cannot tell when a fused step was left out.
         fused = session.device.type == "cuda" and settings.precision != "fp16"
-        optimizer = made(self._trained, lr=settings.lr, weight_decay=settings.weight_decay, fused=fused or None)
+        optimizer = optimizers.build(settings, groups, fused=fused)
+        self._trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self.optimizer = session.accelerator.prepare_optimizer(optimizer)
         # Sharded parameters exchange their gradients by themselves: what is wrapped then is only the precision.
         self.model = session.accelerator.prepare_model(model, evaluation_mode=session.sharded)

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, ClassVar, Literal, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+
+from hsengine.base.errors import UserError
+
+if TYPE_CHECKING:
+    from hsengine.train.sampling import Sampler
 
 Batch = Any
 """What `torch.utils.data.default_collate` makes of the data set's samples, on the model's device."""
@@ -35,16 +41,34 @@ class Samples(Protocol):
     def __getitem__(self, key: Key, /) -> Any: ...
 
 
+@dataclass(frozen=True)
+class Group:
+    """Parameters that are trained alike.
+
+    Attributes:
+        parameters: of the model; those that want no gradient are passed over.
+        scale: their learning rate is the schedule's times this; 0: they stay as they are.
+        weight_decay: their own; None: `train.weight_decay`.
+    """
+
+    parameters: Sequence[nn.Parameter]
+    scale: float = 1.0
+    weight_decay: float | None = None
+
+
 class Task(ABC):
     """One kind of training: a model, two data sets, a loss and measures.
 
     Attributes:
         directions: for each measure that a sample can have, whether less or more of it is better.
         watch: the measure that decides which epoch was best, unless `train.watch` names another.
+        advice: what a user of this task can do about a fault: `memory`, where the device has too little of it, a
+            parameter and what to set it to.
     """
 
     directions: ClassVar[Mapping[str, Direction]] = {"loss": "min"}
     watch: str = "loss"
+    advice: ClassVar[Mapping[str, str]] = {}
 
     @abstractmethod
     def model(self) -> nn.Module:
@@ -56,7 +80,7 @@ class Task(ABC):
 
     @abstractmethod
     def held_out(self) -> Samples:
-        """The samples to measure on; they come one by one, with keys (0, index, 0)."""
+        """The samples to measure on, with keys (0, index, 0)."""
 
     @abstractmethod
     def losses(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Mapping[str, Tensor]]:
@@ -65,13 +89,66 @@ class Task(ABC):
     def progress(self, done: float) -> None:  # noqa: B027
         """Hear which share of the training is done, 0 to 1, before each update; 1 before measuring."""
 
+    def groups(self, model: nn.Module) -> Sequence[Group]:
+        """The model's parameters, in groups with learning rates and weight decays of their own.
+
+        Every parameter that wants a gradient is in one of them. It is asked again for a model whose parameters were
+        replaced (`machine.launch.shard`): groups follow from the names of the parameters or from the modules.
+        """
+        return [Group([parameter for parameter in model.parameters() if parameter.requires_grad])]
+
+    def sampler(
+        self, ids: Sequence[str], categories: Sequence[int], *, seed: int, epochs: int, size: int | None
+    ) -> Sampler:
+        """What `train.sampling: task` draws the training samples by.
+
+        Args:
+            ids: names of the training samples.
+            categories: category of each.
+            seed: the run's seed.
+            epochs: length of the training.
+            size: visits that an epoch must have, where `train.updates` says so; None leaves that to the sampler.
+
+        Raises:
+            UserError: the task has no sampler of its own.
+        """
+        raise UserError("train.sampling: 'task' is for tasks that have a sampler of their own; this one has none.")
+
+    def updated(self, model: nn.Module) -> None:  # noqa: B027
+        """Hear that the weights changed, after each update, on every process: the place to move a teacher along."""
+
+    def epoch_ended(self, model: nn.Module, epoch: int, rows: Sequence[Row]) -> None:  # noqa: B027
+        """Hear the held-out samples' measures after an epoch, on every process: the place for new pseudo-labels.
+
+        Readers of other processes have copies of the data sets: what changes here is for `losses` to use.
+
+        Args:
+            model: in evaluation mode, with the weights of the last update, not their moving average.
+            epoch: the one that ended.
+            rows: sorted by id.
+        """
+
+    def state_dict(self) -> Mapping[str, Any]:
+        """What the task has learnt on the way, as tensors and plain values; equal on all processes.
+
+        It is kept with the state of the training, so that one that was killed goes on to the same result.
+        """
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:  # noqa: B027
+        """Put back what `state_dict` gave; its tensors are on the CPU."""
+
+    def inner(self, model: nn.Module) -> nn.Module:
+        """The part of a model whose state its folder holds; `train.start` fills this part."""
+        return model
+
     def measures(self, model: nn.Module, batch: Batch, *, full: bool) -> list[dict[str, float]]:
         """Each sample's measures; `loss` is among them.
 
         Args:
             model: in evaluation mode, without gradients.
-            batch: held-out samples.
-            full: whether the dear measures are wanted too.
+            batch: held-out samples of one size, `machine.measure_batch` of them at most.
+            full: whether the expensive measures are wanted too.
         """
         losses, parts = self.losses(model, batch)
         columns = {"loss": losses, **parts}
@@ -82,7 +159,7 @@ class Task(ABC):
         return means(rows)
 
     def pictures(self, model: nn.Module, batch: Batch) -> Mapping[str, NDArray[np.uint8]]:
-        """Pictures of a held-out sample, (height, width, 3) each, by name."""
+        """Pictures of one held-out sample, a batch of one: (height, width, 3) each, by name."""
         return {}
 
     def prepare(self, model: nn.Module) -> bool:
@@ -96,7 +173,7 @@ class Task(ABC):
         return False
 
     def is_closed_form(self, model: nn.Module) -> bool:
-        """Whether the model is solved for by `fit`, not descended to."""
+        """Whether the model is solved for by `fit`, not trained by descent."""
         return bool(getattr(model, "closed_form", False))
 
     def fit(self, model: nn.Module, batches: Iterable[Batch]) -> None:

@@ -16,7 +16,7 @@ def resolve(name: str, key: str, directions: Mapping[str, Direction]) -> tuple[s
     """The curve and the direction of a measure that a parameter names.
 
     Args:
-        name: a curve such as `val/SSC`, `train/loss` or `val/by_category/books/SSC`; a measure of the
+        name: a curve such as `val/accuracy`, `train/loss` or `val/by_category/3/accuracy`; a measure of the
             held-out samples may leave out `val/`.
         key: the parameter, for the message.
         directions: the measures whose better direction is known.

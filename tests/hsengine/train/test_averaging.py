@@ -3,7 +3,7 @@ import math
 import torch
 from torch import nn
 
-from hsengine.train.averaging import BestOnes, Checkpoint, MovingAverage
+from hsengine.train.averaging import BestOnes, Checkpoint, MovingAverage, mean_of
 
 
 def _checkpoint(epoch, value):
@@ -42,7 +42,7 @@ def test_the_best_few_are_kept_in_order_and_the_earlier_of_equals_wins():
     best = BestOnes(2, "max")
     for epoch, value in enumerate([0.1, 0.3, 0.2, math.nan, 0.3, 0.3]):
         best.offer(value, _checkpoint(epoch, value))
-    assert best.epochs == (1, 4)
+    assert [checkpoint.epoch for checkpoint in best.kept] == [1, 4]
     assert best.best.epoch == 1
     assert best.value == 0.3
 
@@ -57,11 +57,11 @@ def test_less_is_better_where_the_direction_says_so():
 def test_the_mean_of_the_best_is_of_floats_only_and_needs_two():
     best = BestOnes(3, "min")
     assert best.best is None
-    assert best.mean() is None
+    assert mean_of(best.kept) is None
     best.offer(1.0, _checkpoint(0, 2.0))
-    assert best.mean() is None
+    assert mean_of(best.kept) is None
     best.offer(0.5, _checkpoint(1, 5.0))
-    assert best.mean() == {"w": torch.tensor([3.5]), "n": torch.tensor(1)}
+    assert mean_of(best.kept) == {"w": torch.tensor([3.5]), "n": torch.tensor(1)}
 
 
 def test_the_best_come_back_from_their_state():
@@ -71,3 +71,14 @@ def test_the_best_come_back_from_their_state():
     other.load_state_dict(best.state_dict())
     assert other.best == best.best
     assert other.value == 1.0
+
+
+def test_a_moving_average_without_warm_up_has_its_decay_from_the_first_update_on():
+    model = nn.Linear(1, 1, bias=False)
+    average = MovingAverage(model, 0.9, warmup=False)
+    start = model.weight.item()
+    with torch.no_grad():
+        model.weight += 1.0
+    average.update()
+    with average.applied():
+        assert math.isclose(model.weight.item(), start + 0.1, rel_tol=1e-5)

@@ -2,7 +2,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hsengine.train.batches import GlobalBatches, Single, loader
+from hsengine.train.batches import GlobalBatches, HeldOutBatches, loader
 
 
 @given(st.integers(1, 40), st.integers(1, 9), st.integers(1, 5), st.integers(0, 3))
@@ -27,10 +27,14 @@ def test_a_process_without_a_sample_gets_one_that_does_not_count():
     assert list(share) == [[(0, 3, 0)], [(0, 4, 0)]]
 
 
-@given(st.integers(0, 20), st.integers(1, 5))
-def test_each_held_out_sample_is_measured_by_one_process(count, world):
-    seen = [key[1] for rank in range(world) for (key,) in Single(count, rank=rank, world=world)]
-    assert sorted(seen) == list(range(count))
+@given(st.integers(0, 20), st.integers(1, 4), st.integers(1, 5))
+def test_each_held_out_sample_is_measured_by_one_process_in_the_same_company(count, size, world):
+    shares = [HeldOutBatches(count, size, rank=rank, world=world) for rank in range(world)]
+    batches = sorted([key[1] for key in batch] for share in shares for batch in share)
+    assert batches == [[key[1] for key in batch] for batch in HeldOutBatches(count, size)]
+    assert sorted(index for batch in batches for index in batch) == list(range(count))
+    assert all(len(list(share)) == len(share) <= share.rounds for share in shares)
+    assert len(shares[0]) == shares[0].rounds
 
 
 def test_samples_of_different_sizes_in_one_batch_come_in_parts_of_one_size():

@@ -59,6 +59,7 @@ class Curves:
 
     Args:
         accelerator: whose trackers are used.
+        project: the project's name in the further trackers.
         folder: the folder of DVCLive's files.
         names: further trackers; see `check`.
         configuration: logged as the run's parameters.
@@ -69,6 +70,7 @@ class Curves:
     def __init__(
         self,
         accelerator: Accelerator,
+        project: str,
         folder: Path,
         names: Sequence[str],
         configuration: Mapping[str, Any],
@@ -85,7 +87,7 @@ class Curves:
         self._live.start()
         self._live.store_init_configuration(dict(configuration))
         for name in names:
-            tracker = _started(name, folder.parent / name, configuration, run_id)
+            tracker = _started(name, project, folder.parent / name, configuration, run_id)
             self._further.append(tracker)
         for epoch, row in enumerate(history):
             self._live.log(dict(row), step=epoch)
@@ -127,7 +129,7 @@ class Curves:
                     tracker.finish()
 
 
-def _started(name: str, folder: Path, configuration: Mapping[str, Any], run_id: str) -> GeneralTracker:
+def _started(name: str, project: str, folder: Path, configuration: Mapping[str, Any], run_id: str) -> GeneralTracker:
     """A tracker that runs, with the parameters logged.
 
     Raises:
@@ -138,7 +140,7 @@ def _started(name: str, folder: Path, configuration: Mapping[str, Any], run_id: 
         if name == "wandb":
             arguments |= {"id": run_id, "resume": "allow"}
         made = LOGGER_TYPE_TO_CLASS[name]
-        tracker = made("hyperobject", *([str(folder)] if made.requires_logging_directory else []), **arguments)
+        tracker = made(project, *([str(folder)] if made.requires_logging_directory else []), **arguments)
         tracker.start()
         tracker.store_init_configuration(_flat(configuration))
     except Exception as error:

@@ -9,7 +9,7 @@ import pytest
 from toy_task import Toy, trained
 
 from hsengine.base.errors import UserError
-from hsengine.train import tracking
+from hsengine.train import trackers
 
 
 def test_the_curves_are_those_of_dvclive(tmp_path):
@@ -45,7 +45,7 @@ def test_pictures_of_a_fixed_few_samples_stand_beside_the_curves(tmp_path):
 def test_a_missing_tracker_is_told_with_how_to_get_it(monkeypatch, name):
     monkeypatch.setattr(importlib.util, "find_spec", lambda package: None)
     with pytest.raises(UserError, match=f"machine.trackers: the package of '{name}' is missing; .*pip install {name}"):
-        tracking.check([name])
+        trackers.check([name])
 
 
 def test_missing_credentials_are_told_before_anything_starts(monkeypatch, tmp_path):
@@ -54,17 +54,17 @@ def test_missing_credentials_are_told_before_anything_starts(monkeypatch, tmp_pa
     for name in ("WANDB_API_KEY", "WANDB_MODE", "NETRC", "DATABRICKS_HOST"):
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(UserError, match="wandb login"):
-        tracking.check(["wandb"])
+        trackers.check(["wandb"])
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "databricks")
     with pytest.raises(UserError, match="DATABRICKS_HOST"):
-        tracking.check(["mlflow"])
+        trackers.check(["mlflow"])
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
-    tracking.check(["wandb", "mlflow"])
+    trackers.check(["wandb", "mlflow"])
     monkeypatch.delenv("WANDB_MODE")
     (tmp_path / ".netrc").write_text("machine api.wandb.ai login user password key\n")
     (tmp_path / ".netrc").chmod(0o600)
-    tracking.check(["wandb"])
+    trackers.check(["wandb"])
 
 
 class Drawn(Toy):
@@ -155,9 +155,9 @@ def mlflow(monkeypatch):
     pytest.importorskip("sqlalchemy")
     for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_RUN_ID"):
         monkeypatch.delenv(name, raising=False)
-    module.set_tracking_uri(None)
+    module.set_trackers_uri(None)
     yield module
-    module.set_tracking_uri(None)
+    module.set_trackers_uri(None)
     os.environ.pop("MLFLOW_TRACKING_URI", None)
 
 
@@ -193,7 +193,7 @@ def test_a_folder_that_a_tracker_left_is_not_taken_for_its_package(tmp_path, mon
     monkeypatch.setattr(sys, "path", [str(tmp_path)])
     monkeypatch.delitem(sys.modules, "wandb", raising=False)
     with pytest.raises(UserError, match="the package of 'wandb' is missing"):
-        tracking.check(["wandb"])
+        trackers.check(["wandb"])
 
 
 def test_a_training_that_goes_on_shows_the_trackers_all_of_it(tmp_path):
@@ -228,6 +228,6 @@ def test_a_tracker_that_does_not_start_is_named(monkeypatch, tmp_path):
             raise ConnectionError("no route to host")
 
     monkeypatch.setattr(importlib.util, "find_spec", lambda package: SimpleNamespace(origin=package))
-    monkeypatch.setitem(tracking.LOGGER_TYPE_TO_CLASS, "mlflow", Stubborn)
+    monkeypatch.setitem(trackers.LOGGER_TYPE_TO_CLASS, "mlflow", Stubborn)
     with pytest.raises(UserError, match=r"'mlflow' could not be started: no route to host"):
         trained(tmp_path, trackers=["mlflow"])

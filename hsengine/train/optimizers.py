@@ -1,0 +1,140 @@
+"""Any optimiser of `torch.optim`, by its name, with the task's parameter groups."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from hsengine.base.errors import UserError
+from hsengine.base.settings import Train
+from hsengine.train.task import Group
+
+_UNFIT = {
+    "lbfgs": "it computes the loss several times an update",
+    "sparseadam": "it is for sparse gradients, and these are dense",
+}
+# Other parameters, or the engine itself, say these.
+_SAID = {
+    "lr": "train.lr",
+    "weight_decay": "train.weight_decay",
+    "params": "the task",
+    "fused": "the engine",
+    "capturable": "the engine",
+    "differentiable": "the engine",
+}
+
+
+def names() -> list[str]:
+    """What `train.optimizer` can be, in lower case."""
+    return sorted(name for name in _classes() if name not in _UNFIT)
+
+
+def check(settings: Train) -> None:
+    """See that there is such an optimiser and that it takes such arguments.
+
+    Raises:
+        UserError: names the key and what is allowed.
+    """
+    name = settings.optimizer.lower()
+    if name in _UNFIT:
+        raise UserError(f"train.optimizer: '{settings.optimizer}' cannot be used here: {_UNFIT[name]}; choose another.")
+    if name not in _classes():
+        raise UserError(f"train.optimizer: there is no '{settings.optimizer}'; {_near(name, names())}.")
+    taken = _arguments(name)
+    for key in settings.optimizer_options:
+        if key in _SAID:
+            raise UserError(f"train.optimizer_options.{key}: {_SAID[key]} says that; take it out.")
+        if key not in taken:
+            allowed = sorted(taken - _SAID.keys())
+            raise UserError(f"train.optimizer_options.{key}: {name} has no such argument; {_near(key, allowed)}.")
+    if settings.weight_decay and "weight_decay" not in taken:
+        raise UserError(f"train.weight_decay: {name} has none; set it to 0, or choose another optimizer.")
+
+
+def groups_of(groups: Sequence[Group], model: nn.Module) -> list[Group]:
+    """The task's groups of a model, checked; those of scale 0 are taken out of the training.
+
+    Args:
+        groups: what `Task.groups` gave.
+        model: whose parameters they hold; those that are frozen no longer want a gradient.
+
+    Raises:
+        ValueError: a parameter is in no group, or in two.
+    """
+    members = [id(parameter) for group in groups for parameter in group.parameters]
+    if len(members) != len(set(members)):
+        raise ValueError("Task.groups puts a parameter into two groups.")
+    left_out = [name for name, value in model.named_parameters() if value.requires_grad and id(value) not in members]
+    if left_out:
+        raise ValueError(f"Task.groups leaves out {', '.join(left_out[:5])}: scale 0 is for what stays as it is.")
+    for group in groups:
+        for parameter in group.parameters:
+            if group.scale == 0:
+                parameter.requires_grad_(False)
+    return [group for group in groups if group.scale and any(value.requires_grad for value in group.parameters)]
+
+
+def build(settings: Train, groups: Sequence[Group], *, fused: bool) -> Optimizer:
+    """The optimiser of `train.optimizer`.
+
+    Args:
+        settings: `optimizer`, `optimizer_options`, `lr` and `weight_decay` are read.
+        groups: what is trained; each group keeps its `scale` for the schedule.
+        fused: whether to use one kernel for all parameters, where the optimiser has one.
+
+    Raises:
+        UserError: there is nothing to train, or the optimiser refuses an argument's value.
+    """
+    check(settings)
+    if not groups:
+        raise UserError("The model has no parameter to train: see which parts of it are frozen.")
+    made: Any = _classes()[settings.optimizer.lower()]
+    taken = _arguments(settings.optimizer.lower())
+    options: dict[str, Any] = {
+        name: tuple(v) if isinstance(v, list) else v for name, v in settings.optimizer_options.items()
+    }
+    if "weight_decay" in taken:
+        options["weight_decay"] = settings.weight_decay
+    if fused and "fused" in taken:
+        options["fused"] = True
+    try:
+        described = [_group(group, settings, decays="weight_decay" in taken) for group in groups]
+        optimizer: Optimizer = made(described, lr=settings.lr, **options)
+        return optimizer
+    except (TypeError, ValueError, RuntimeError) as error:
+        told = f"{settings.optimizer} with train.optimizer_options {settings.optimizer_options}"
+        raise UserError(f"train.optimizer: {told} cannot be used: {str(error).splitlines()[0]}") from error
+
+
+def _group(group: Group, settings: Train, *, decays: bool) -> dict[str, Any]:
+    """A parameter group as torch takes it; without anything of its own, it says nothing of its own."""
+    trained = [parameter for parameter in group.parameters if parameter.requires_grad]
+    made: dict[str, Any] = {"params": trained, "scale": group.scale, "lr": settings.lr * group.scale}
+    if group.weight_decay is not None:
+        if not decays:
+            raise ValueError("a group of the task has a weight decay of its own, but the optimizer has none")
+        made["weight_decay"] = group.weight_decay
+    return made
+
+
+def _classes() -> Mapping[str, type[Optimizer]]:
+    return {
+        name.lower(): value
+        for name, value in vars(torch.optim).items()
+        if inspect.isclass(value) and issubclass(value, Optimizer) and value is not Optimizer
+    }
+
+
+def _arguments(name: str) -> set[str]:
+    return set(inspect.signature(_classes()[name]).parameters)
+
+
+def _near(given: str, known: Collection[str]) -> str:
+    close = difflib.get_close_matches(given, known, n=2)
+    return f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(known)}"
