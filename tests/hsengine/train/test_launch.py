@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 import toy_worker
-from toy_task import files, same, trained
+from toy_task import EVERYTHING, files, same, trained
 
 from hsengine.base.errors import UserError
 from hsengine.base.settings import Launch
@@ -63,17 +63,23 @@ def results(tmp_path_factory):
     def specified(name, stop_in=None, **changes):
         return _specification(root / name, TASK | {"stop_in": stop_in}, **RICH, **changes)
 
+    def learned(name, stop_in=None):
+        task = TASK | {"stop_in": stop_in, "learned": True}
+        return _specification(root / f"{name}-learned", task, **EVERYTHING)
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]))
         moved = specified("moved", 1, **SHARDED)
-        first = [*specified("two"), *specified("two-sharded", **SHARDED), *moved]
+        first = [*specified("two"), *specified("two-sharded", **SHARDED), *learned("two"), *learned("moved", 9), *moved]
         subprocess.run(_group(first, processes=2), check=True)
         specified("moved", 2, **SHARDED)
         sharded = specified("four-sharded", gradient_checkpointing=True, **SHARDED)
-        subprocess.run(_group([*moved, *specified("four"), *sharded], processes=4), check=True)
+        second = [*moved, *specified("four"), *sharded, *learned("moved")]
+        subprocess.run(_group(second, processes=4), check=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "stderr", io.StringIO())
         _alone(specified("one"))
+        _alone(learned("one"))
         _alone(specified("moved", **SHARDED))
         said = sys.stderr.getvalue()
     found = {file.parent.name: json.loads(file.read_text()) for file in root.glob("*/result.json")}
@@ -81,12 +87,13 @@ def results(tmp_path_factory):
 
 
 def _same(left, right):
-    assert len(left["history"]) == len(right["history"]) == 3
+    assert len(left["history"]) == len(right["history"])
     for mine, other in zip(left["history"], right["history"], strict=True):
         assert mine.keys() == other.keys()
         assert all(mine[name] == pytest.approx(other[name], abs=1e-6) for name in mine)
     assert left["averaged"] == right["averaged"]
-    for which in ("best", "last"):
+    assert left["weights"].keys() == right["weights"].keys()
+    for which in left["weights"]:
         assert left["weights"][which].keys() == right["weights"][which].keys()
         for name, value in left["weights"][which].items():
             assert torch.allclose(torch.tensor(value), torch.tensor(right["weights"][which][name]), atol=1e-5)
@@ -98,6 +105,11 @@ def test_one_two_and_four_processes_see_the_same_samples_and_measure_the_same(re
     assert [found[each]["world"] for each in ("one", name)] == [1, world]
     assert _orders(root / name, world) == _orders(root / "one", 1)
     _same(found[name], found["one"])
+
+
+@pytest.mark.parametrize("name", ["two-learned", "moved-learned"])
+def test_all_that_a_task_may_add_is_the_same_for_any_number_of_processes(results, name):
+    _same(results[1][name], results[1]["one-learned"])
 
 
 def test_a_sharded_model_leaves_each_process_its_part(results):

@@ -150,7 +150,7 @@ def test_the_best_epoch_is_that_of_the_watched_measure(tmp_path):
     assert result.last.epoch == 3
 
 
-def test_a_dear_measure_decides_in_the_epochs_that_have_it(tmp_path):
+def test_an_expensive_measure_decides_in_the_epochs_that_have_it(tmp_path):
     result = trained(tmp_path, epochs=5, score_every=2, watch="margin")
     margins = {epoch: row["val/margin"] for epoch, row in enumerate(result.history) if "val/margin" in row}
     assert result.best.epoch == max(margins, key=margins.__getitem__)
@@ -283,7 +283,9 @@ def test_a_full_gpu_is_told_with_what_to_lower(tmp_path):
         def losses(self, model, batch):
             raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 TiB")
 
-    with pytest.raises(UserError, match=r"memory is full .*train\.batch_size"):
+    with pytest.raises(
+        UserError, match=r"memory is full .*train\.batch_size .*take a smaller toy, set train\.precision"
+    ):
         trained(tmp_path, Greedy())
 
 
@@ -344,9 +346,13 @@ def test_speed_waiting_and_memory_are_reported(tmp_path):
     assert speed["peak_memory_mb"] > 10
 
 
-def test_several_trainings_of_different_precision_in_one_process(tmp_path):
-    for number, precision in enumerate(["no", "bf16", "no"]):
-        trained(tmp_path / str(number), epochs=1, precision=precision)
+def test_a_training_does_not_leave_its_precision_to_the_next_one(tmp_path):
+    single, half, again = (
+        trained(tmp_path / str(number), epochs=1, precision=precision).last.weights
+        for number, precision in enumerate(["no", "bf16", "no"])
+    )
+    assert same(single, again)
+    assert not same(single, half)
 
 
 def test_finish_is_called_with_the_result_before_the_state_goes(tmp_path):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 import toy_worker
-from toy_task import Toy, files, machine, same, settings, trained
+from toy_task import EVERYTHING, Learned, Toy, files, machine, same, settings, trained
 
 from hsengine.base.errors import UserError
 from hsengine.train.interruption import PREEMPTED, Interruption
@@ -56,24 +56,37 @@ class Mortal(Toy):
             raise Killed
 
 
+class MortalLearned(Mortal, Learned):
+    """The one with all that a task may add."""
+
+
 def _outcome(folder, result):
     return result.best.weights, result.last.weights, result.history, files(folder / "curves")
 
 
-@pytest.mark.parametrize("sampling", ["shuffle", "balanced", "difficulty"])
-def test_a_training_killed_anywhere_goes_on_to_the_same_weights_and_curves(tmp_path, sampling):
-    undisturbed = Mortal()
-    expected = _outcome(tmp_path / "a", trained(tmp_path / "a", undisturbed, sampling=sampling, **RICH))
-    some = random.Random(sampling).sample(range(1, undisturbed.calls + 1), 3)
+@pytest.mark.parametrize(
+    ("task", "given"),
+    [(Mortal, RICH | {"sampling": name}) for name in ("shuffle", "balanced", "difficulty")]
+    + [(Mortal, RICH | {"sampling": "balanced", "updates": 2}), (MortalLearned, EVERYTHING)],
+    ids=["shuffle", "balanced", "difficulty", "updates", "everything"],
+)
+def test_a_training_killed_anywhere_goes_on_to_the_same_weights_and_curves(tmp_path, task, given):
+    undisturbed = task()
+    first = trained(tmp_path / "a", undisturbed, **given)
+    expected = _outcome(tmp_path / "a", first)
+    some = random.Random(str(given)).sample(range(1, undisturbed.calls + 1), 3)
     for lives in [*some, undisturbed.calls]:
         folder = tmp_path / str(lives)
         with pytest.raises(Killed):
-            trained(folder, Mortal(lives), sampling=sampling, **RICH)
-        best, last, history, curves = _outcome(folder, trained(folder, Mortal(), sampling=sampling, **RICH))
+            trained(folder, task(lives), **given)
+        result = trained(folder, task(), **given)
+        best, last, history, curves = _outcome(folder, result)
         assert same(best, expected[0])
         assert same(last, expected[1])
         assert history == expected[2]
         assert curves == expected[3]
+        assert [made.epoch for made in result.kept] == [made.epoch for made in first.kept]
+        assert all(same(mine.weights, other.weights) for mine, other in zip(result.kept, first.kept, strict=True))
         assert not list((folder / "runs").iterdir())
 
 
@@ -225,7 +238,8 @@ def test_a_process_killed_by_the_system_goes_on_to_the_same_weights_and_curves(t
         while not list(folder.glob("runs/*/*.pt")):
             assert process.poll() is None
             time.sleep(0.01)
-        time.sleep(random.uniform(0.0, 0.2))
+        # At any moment, another one on each run: what is asserted holds for all of them.
+        time.sleep(random.Random(os.getpid()).uniform(0.0, 0.2))
         process.kill()
     assert not (folder / "result.json").exists()
     other, undisturbed = specification("undisturbed")

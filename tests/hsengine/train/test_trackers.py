@@ -92,7 +92,7 @@ def test_tensorboard_gets_the_curves_the_pictures_and_what_depends_on_the_clock(
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     curves, clocked = _tracked(tmp_path, "tensorboard")
-    events = EventAccumulator(str(tmp_path / "tensorboard" / "hyperobject"))
+    events = EventAccumulator(str(tmp_path / "tensorboard" / "toy"))
     events.Reload()
     for name, values in curves.items():
         assert [event.value for event in events.Scalars(name)] == pytest.approx(values)
@@ -155,9 +155,9 @@ def mlflow(monkeypatch):
     pytest.importorskip("sqlalchemy")
     for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_RUN_ID"):
         monkeypatch.delenv(name, raising=False)
-    module.set_trackers_uri(None)
+    module.set_tracking_uri(None)
     yield module
-    module.set_trackers_uri(None)
+    module.set_tracking_uri(None)
     os.environ.pop("MLFLOW_TRACKING_URI", None)
 
 
@@ -165,7 +165,7 @@ def test_mlflow_gets_them_in_a_file_beside_the_curves(tmp_path, monkeypatch, mlf
     monkeypatch.chdir(tmp_path)
     curves, clocked = _tracked(tmp_path, "mlflow")
     client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/mlflow/mlflow.db")
-    (run,) = client.search_runs([client.get_experiment_by_name("hyperobject").experiment_id])
+    (run,) = client.search_runs([client.get_experiment_by_name("toy").experiment_id])
     assert run.info.status == "FINISHED"
     assert run.data.params["batch_size"] == "4"
     for name, values in curves.items():
@@ -212,7 +212,7 @@ def test_a_training_that_goes_on_shows_the_trackers_all_of_it(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         trained(tmp_path, Stopped(), trackers=["tensorboard"], pictures=1)
     result = trained(tmp_path, Drawn(), trackers=["tensorboard"], pictures=1)
-    events = EventAccumulator(str(tmp_path / "tensorboard" / "hyperobject"))
+    events = EventAccumulator(str(tmp_path / "tensorboard" / "toy"))
     events.Reload()
     assert [event.step for event in events.Scalars("val/loss")] == [0, 1, 2]
     assert [event.value for event in events.Scalars("val/loss")] == pytest.approx(

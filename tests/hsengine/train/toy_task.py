@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from hsengine.base.settings import Machine, Train
-from hsengine.train import Identity, Task, train
+from hsengine.train import Group, Identity, Task, train
+from hsengine.train.joint import Joint, JointSampler
 
 
 class Points:
@@ -32,6 +35,7 @@ class Points:
 class Toy(Task):
     directions = {"loss": "min", "accuracy": "max", "margin": "max"}
     watch = "accuracy"
+    advice = {"memory": "take a smaller toy"}
 
     def __init__(self, count=10, held_out=5, dropout=0.0, normalised=False, blocks=0):
         self.count, self.size, self.dropout, self.normalised, self.blocks = count, held_out, dropout, normalised, blocks
@@ -53,9 +57,72 @@ class Toy(Task):
 
     def measures(self, model, batch, *, full):
         scores = model(batch["input"])
+        columns = {
+            "loss": F.cross_entropy(scores, batch["target"], reduction="none"),
+            "accuracy": (scores.argmax(1) == batch["target"]).float(),
+        }
+        if full:
+            columns["margin"] = (scores[:, 1] - scores[:, 0]).abs()
+        return [{name: float(values[i]) for name, values in columns.items()} for i in range(len(scores))]
+
+
+class Learned(Toy):
+    """The toy task with all that a task may add: two sets, a sampler, groups, a teacher, a bar that rises."""
+
+    def model(self):
+        made = super().model()
+        self.teacher, self.bar = copy.deepcopy(made).eval(), 0.0
+        return made
+
+    def training(self):
+        return Joint({"source": super().training(), "target": Points(5, seed=4, noise=0.1)})
+
+    def sampler(self, ids, categories, *, seed, epochs, size):
+        return JointSampler(self.training(), {"source": 2, "target": 1}, seed=seed, size=size)
+
+    def groups(self, model):
+        first, *others = model.parameters()
+        return [Group([first], scale=0.5, weight_decay=0.1), Group(others)]
+
+    def losses(self, model, batch):
+        scores = model(batch["input"])
         loss = F.cross_entropy(scores, batch["target"], reduction="none")
-        margin = {"margin": float((scores[0, 1] - scores[0, 0]).abs())} if full else {}
-        return [{"loss": float(loss), "accuracy": float(scores.argmax(1) == batch["target"]), **margin}]
+        with torch.no_grad():
+            taught = self.teacher(batch["input"]).softmax(1)
+        apart = (scores.softmax(1) - taught).square().sum(1)
+        return (loss - self.bar).abs() + apart * (1 + batch["domain"]), {"apart": apart}
+
+    def updated(self, model):
+        for mine, theirs in zip(self.teacher.state_dict().values(), model.state_dict().values(), strict=True):
+            mine.copy_(torch.lerp(mine, theirs, 0.1) if mine.is_floating_point() else theirs)
+
+    def epoch_ended(self, model, epoch, rows):
+        self.bar = 0.1 * min(row["loss"] for row in rows) + 0.01 * float(torch.rand(()))
+
+    def state_dict(self):
+        return {"teacher": self.teacher.state_dict(), "bar": self.bar}
+
+    def load_state_dict(self, state):
+        self.teacher.load_state_dict(state["teacher"])
+        self.bar = state["bar"]
+
+
+# A training that uses all of it.
+EVERYTHING = {
+    "epochs": 4,
+    "updates": 3,
+    "accumulate": 2,
+    "sampling": "task",
+    "cycles": 2,
+    "kept": "cycles",
+    "snapshots": "files",
+    "ema": 0.9,
+    "ema_warmup": False,
+    "optimizer": "SGD",
+    "optimizer_options": {"momentum": 0.9, "nesterov": True},
+    "measure_batch": 2,
+    "state_minutes": 1e-9,
+}
 
 
 def settings(**changes):
@@ -80,6 +147,7 @@ def trained(folder, task=None, identity=None, said=None, **changes):
         identity=identity or Identity(given.model_dump(), "code", "data"),
         curves=folder / "curves",
         states=folder / "runs",
+        name="toy",
         say=(said if said is not None else []).append,
     )
 

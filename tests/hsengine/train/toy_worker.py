@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import torch
-from toy_task import Toy, machine, settings
+from toy_task import Learned, Toy, machine, settings
 
 from hsengine.train import Identity, launch, train
 from hsengine.train.interruption import PREEMPTED
@@ -42,10 +42,16 @@ class Noted(Toy):
         return super().losses(model, batch)
 
 
+class NotedLearned(Noted, Learned):
+    """The one with all that a task may add."""
+
+
 def run(specification: Path, result: Path) -> None:
     spec = json.loads(specification.read_text())
     folder = Path(spec["folder"])
-    task = Noted(result.with_suffix(".log"), **spec.get("task", {}))
+    options = spec.get("task", {})
+    kind = NotedLearned if options.pop("learned", False) else Noted
+    task = kind(result.with_suffix(".log"), **options)
     made = train(
         task,
         settings(**spec["settings"]),
@@ -57,6 +63,7 @@ def run(specification: Path, result: Path) -> None:
     )
     if int(os.environ.get("RANK", 0)) == 0:
         weights = {"best": made.best.weights, "last": made.last.weights}
+        weights |= {f"kept {number}": kept.weights for number, kept in enumerate(made.kept)}
         result.write_text(
             json.dumps(
                 {
