@@ -49,6 +49,8 @@ class Reconstruction(Task):
         **dict.fromkeys(LESS_IS_BETTER, "min"),
     }
 
+    advice: ClassVar[Mapping[str, str]] = {"memory": "set augment.crop lower"}
+
     def __init__(self, params: Params, training: pd.DataFrame, held_out: pd.DataFrame) -> None:
         self.params = params
         self.wavelengths = BAND_GRID
@@ -66,6 +68,10 @@ class Reconstruction(Task):
         params = self.params
         given = params.models.get(params.model, {})
         return zoo.for_track(params.model, params.track, given, bands=len(self.wavelengths), **self.around)
+
+    def inner(self, model: nn.Module) -> nn.Module:
+        """The network, whose state a model's folder holds."""
+        return zoo.inner(model)
 
     def training(self) -> CubeDataset | ResidentSamples:
         """Augmented crops, or what `augment` says."""

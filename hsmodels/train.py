@@ -89,7 +89,7 @@ def _train(params: Params, record: Mapping[str, Any]) -> Trained:
         weights = {which: _network_state(task, made) for which, made in _both(result).items()}
         checkpoint.save(paths.MODEL, weights, config)
 
-    train(task, params.train, params.machine, seed=params.seed, identity=identity, finish=finish)
+    train(task, params.train, params.machine, seed=params.seed, identity=identity, name="hyperobject", finish=finish)
     return Trained(paths.MODEL, config)
 
 

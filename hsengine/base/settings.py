@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from hsengine.base.params import Section
+from hsengine.base.wording import close_matches
 
 
 class Launch(Section):
@@ -29,6 +30,10 @@ OPTIMIZERS = (
     *("rprop", "sgd"),
 )
 """Classes of torch.optim, in lower case, that make an update from one gradient of dense parameters."""
+_UNFIT = {
+    "lbfgs": "it computes the loss several times an update",
+    "sparseadam": "it is for sparse gradients, and these are dense",
+}
 
 
 class Machine(Section):
@@ -106,7 +111,8 @@ class Train(Section):
     @classmethod
     def _known(cls, name: str) -> str:
         if name.lower() not in OPTIMIZERS:
-            raise ValueError(f"known are {', '.join(OPTIMIZERS)}")
+            hint = f" ({_UNFIT[name.lower()]})" if name.lower() in _UNFIT else close_matches(name.lower(), OPTIMIZERS)
+            raise ValueError(f"known are {', '.join(OPTIMIZERS)}{hint}")
         return name
 
     @model_validator(mode="after")

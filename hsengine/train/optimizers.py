@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -13,12 +12,9 @@ from torch.optim import Optimizer
 
 from hsengine.base.errors import UserError
 from hsengine.base.settings import Train
+from hsengine.base.wording import close_matches
 from hsengine.train.task import Group
 
-_UNFIT = {
-    "lbfgs": "it computes the loss several times an update",
-    "sparseadam": "it is for sparse gradients, and these are dense",
-}
 # Other parameters, or the engine itself, say these.
 _SAID = {
     "lr": "train.lr",
@@ -30,29 +26,23 @@ _SAID = {
 }
 
 
-def names() -> list[str]:
-    """What `train.optimizer` can be, in lower case."""
-    return sorted(name for name in _classes() if name not in _UNFIT)
-
-
 def check(settings: Train) -> None:
-    """See that there is such an optimiser and that it takes such arguments.
+    """See that the optimiser takes such arguments.
 
     Raises:
         UserError: names the key and what is allowed.
     """
     name = settings.optimizer.lower()
-    if name in _UNFIT:
-        raise UserError(f"train.optimizer: '{settings.optimizer}' cannot be used here: {_UNFIT[name]}; choose another.")
-    if name not in _classes():
-        raise UserError(f"train.optimizer: there is no '{settings.optimizer}'; {_near(name, names())}.")
     taken = _arguments(name)
     for key in settings.optimizer_options:
         if key in _SAID:
             raise UserError(f"train.optimizer_options.{key}: {_SAID[key]} says that; take it out.")
         if key not in taken:
             allowed = sorted(taken - _SAID.keys())
-            raise UserError(f"train.optimizer_options.{key}: {name} has no such argument; {_near(key, allowed)}.")
+            raise UserError(
+                f"train.optimizer_options.{key}: {name} has no such argument; it takes {', '.join(allowed)}"
+                f"{close_matches(key, allowed)}."
+            )
     if settings.weight_decay and "weight_decay" not in taken:
         raise UserError(f"train.weight_decay: {name} has none; set it to 0, or choose another optimizer.")
 
@@ -94,8 +84,8 @@ def build(settings: Train, groups: Sequence[Group], *, fused: bool) -> Optimizer
     check(settings)
     if not groups:
         raise UserError("The model has no parameter to train: see which parts of it are frozen.")
-    made: Any = _classes()[settings.optimizer.lower()]
-    taken = _arguments(settings.optimizer.lower())
+    name = settings.optimizer.lower()
+    made, taken = _class(name), _arguments(name)
     options: dict[str, Any] = {
         name: tuple(v) if isinstance(v, list) else v for name, v in settings.optimizer_options.items()
     }
@@ -123,18 +113,10 @@ def _group(group: Group, settings: Train, *, decays: bool) -> dict[str, Any]:
     return made
 
 
-def _classes() -> Mapping[str, type[Optimizer]]:
-    return {
-        name.lower(): value
-        for name, value in vars(torch.optim).items()
-        if inspect.isclass(value) and issubclass(value, Optimizer) and value is not Optimizer
-    }
+def _class(name: str) -> Any:
+    """The class of torch.optim of a name in any case."""
+    return next(value for key, value in vars(torch.optim).items() if inspect.isclass(value) and key.lower() == name)
 
 
 def _arguments(name: str) -> set[str]:
-    return set(inspect.signature(_classes()[name]).parameters)
-
-
-def _near(given: str, known: Collection[str]) -> str:
-    close = difflib.get_close_matches(given, known, n=2)
-    return f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(known)}"
+    return set(inspect.signature(_class(name)).parameters)

@@ -122,11 +122,10 @@ def cycle_ends(settings: Train) -> set[int]:
     """
     warmup = min(settings.warmup_epochs, settings.epochs)
     length = (settings.epochs - warmup) / settings.cycles
-    # Ends that are whole numbers but for the last bits count as such.
-    ends = {math.floor(warmup + length * (number + 1) + 1e-9) - 1 for number in range(settings.cycles)}
-    if len(ends) < settings.cycles or min(ends) < 0:
+    if length < 1 - 1e-9:
         raise UserError(
             f"train.cycles: {settings.cycles} cycles in {settings.epochs - warmup:g} epochs after the warm-up are "
             "shorter than an epoch: raise train.epochs, or lower train.cycles."
         )
-    return ends
+    # Ends that are whole numbers but for the last bits count as such.
+    return {math.floor(warmup + length * (number + 1) + 1e-9) - 1 for number in range(settings.cycles)}

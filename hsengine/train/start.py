@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from hsengine.base.errors import UserError
 from hsengine.base.files import file_hash
 from hsengine.base.settings import Train
+from hsengine.base.wording import some
 
 WEIGHTS = "model.safetensors"
 _NAMED = 5
@@ -41,17 +42,18 @@ def fill(model: nn.Module, settings: Train, say: Callable[[str], None]) -> None:
     assert settings.start is not None
     file = _file(settings.start)
     given, own = _read(file), model.state_dict()
+    theirs, mine = some(list(given), _NAMED), some(list(own), _NAMED)
     for pattern in settings.start_without:
         if not any(fnmatchcase(key, pattern) for key in given.keys() | own.keys()):
             raise UserError(
-                f"train.start_without: no key of {file} or of the model is like '{pattern}'; there are {_listed(own)}."
+                f"train.start_without: no key of {file} or of the model is like '{pattern}'; there are {mine}."
             )
     left_out = {key for key in own if any(fnmatchcase(key, pattern) for pattern in settings.start_without)}
     taken = [key for key in own if key in given and key not in left_out]
     if not taken:
         raise UserError(
-            f"train.start: none of the weights in {file} is for this model: it has {_listed(own)}, they are for "
-            f"{_listed(given)}. Name the folder of a like model, or set train.start to null."
+            f"train.start: none of the weights in {file} is for this model: it has {mine}, they are for {theirs}. Name "
+            "the folder of a like model, or set train.start to null."
         )
     others = [
         f"{key} {tuple(given[key].shape)} instead of {tuple(own[key].shape)}"
@@ -60,8 +62,8 @@ def fill(model: nn.Module, settings: Train, say: Callable[[str], None]) -> None:
     ]
     if others:
         raise UserError(
-            f"train.start: weights in {file} have another shape: {_listed(others)}. Give the model the parameters "
-            "that it had there, or leave these keys out by train.start_without."
+            f"train.start: weights in {file} have another shape: {some(others, _NAMED)}. Give the model the "
+            "parameters that it had there, or leave these keys out by train.start_without."
         )
     model.load_state_dict({**own, **{key: given[key] for key in taken}})
     told = {
@@ -73,7 +75,7 @@ def fill(model: nn.Module, settings: Train, say: Callable[[str], None]) -> None:
             if key not in own and not any(fnmatchcase(key, pattern) for pattern in settings.start_without)
         ],
     }
-    rest = "".join(f"; {len(keys)} {what} ({_listed(keys)})" for what, keys in told.items() if keys)
+    rest = "".join(f"; {len(keys)} {what} ({some(keys, _NAMED)})" for what, keys in told.items() if keys)
     say(f"Starting from the weights in {file}: {len(taken)} of the model's {len(own)} keys are taken{rest}.")
 
 
@@ -98,8 +100,3 @@ def _read(file: Path) -> dict[str, Tensor]:
         return safetensors.torch.load_file(file)
     except (safetensors.SafetensorError, OSError) as error:
         raise UserError(f"train.start: {file} cannot be read ({error}): get it again, or train it again.") from error
-
-
-def _listed(keys: Iterable[str]) -> str:
-    names = list(keys)
-    return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")

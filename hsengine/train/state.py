@@ -20,6 +20,7 @@ import torch
 
 from hsengine.base.errors import UserError
 from hsengine.base.files import write_json
+from hsengine.base.wording import some
 
 _ABOUT = "about.json"
 _KEPT_DAYS = 30
@@ -101,9 +102,9 @@ class StateFolder:
                 following = "the one before it" if position + 1 < len(files) else "the beginning"
                 self.say(f"The saved state {file} cannot be used ({_brief(error)}); going on from {following}.")
                 file.unlink(missing_ok=True)
-        for about in self._others[:1]:
+        for differences in self._others[:1]:
             self.say(
-                f"An unfinished training of this project has another configuration ({_listed(about)} differ): "
+                f"An unfinished training of this project has another configuration ({some(differences, 5)} differ): "
                 "starting afresh. Its state stays for when its configuration comes back."
             )
         return None
@@ -184,14 +185,14 @@ class StateFolder:
             )
 
 
-def _others(root: Path, identity: Identity) -> list[dict[str, Any]]:
-    """Records of this project's unfinished trainings of another identity, newest first, with the differences."""
+def _others(root: Path, identity: Identity) -> list[list[str]]:
+    """How this project's unfinished trainings of another identity differ, the newest first."""
     found = []
     for file in sorted(root.glob(f"*/{_ABOUT}"), key=lambda path: path.stat().st_mtime, reverse=True):
         about = _read_about(file.parent)
         differences = identity.differences(about)
         if about.get("project") == str(Path.cwd()) and differences and any(file.parent.glob("*.pt")):
-            found.append({"differences": differences})
+            found.append(differences)
     return found
 
 
@@ -225,11 +226,6 @@ def _flat(value: Any, prefix: str = "") -> dict[str, str]:
     if isinstance(value, Mapping) and value:
         return {k: v for name, part in value.items() for k, v in _flat(part, f"{prefix}{name}.").items()}
     return {prefix.removesuffix("."): json.dumps(value, default=str)}
-
-
-def _listed(about: Mapping[str, Any]) -> str:
-    names = about["differences"]
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def _brief(error: Exception) -> str:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hsengine.base.errors import UserError
-from hsengine.train.sampling import build
+from hsengine.train.sampling import ShuffledSampler, WeightedSampler, build, even_weights
 
 IDS = [f"Category-{k}_a_{n:04d}" for k, count in ((1, 10), (2, 3), (3, 7)) for n in range(count)]
 CATEGORIES = [int(sample[9]) for sample in IDS]
@@ -124,3 +124,46 @@ def test_samples_drawn_again_have_their_number() -> None:
         assert [number for i, number in visits if i == index] == list(
             range(np.count_nonzero([i == index for i, _ in visits]))
         )
+
+
+@pytest.mark.parametrize("size", [7, 20, 53])
+def test_epochs_of_any_size_see_every_sample_equally_often_over_their_ends(size: int) -> None:
+    sampler = build("shuffle", IDS, CATEGORIES, seed=0, epochs=20, size=size)
+    counts = Counter(index for epoch in range(9) for index, _ in sampler.epoch(epoch))
+    seen = [counts[index] for index in range(len(IDS))]
+    assert sum(seen) == 9 * size
+    assert max(seen) - min(seen) <= 1
+    assert len(set(sampler.epoch(3))) == size
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_epoch_has_as_many_visits_as_are_wanted(name: str) -> None:
+    sampler = build(name, IDS, CATEGORIES, seed=0, epochs=20, size=33)
+    sampler.update(validation({1: 1.0, 2: 5.0, 3: 0.1}) + training([float(n) for n in range(len(IDS))]))
+    assert len(sampler) == len(sampler.epoch(0)) == len(set(sampler.epoch(4))) == 33
+
+
+def test_copies_come_as_often_as_is_said() -> None:
+    copies = [3 if category == 2 else 1 for category in CATEGORIES]
+    copies[0] = 0
+    sampler = ShuffledSampler(IDS, CATEGORIES, seed=0, copies=copies)
+    counts = Counter(index for index, _ in sampler.epoch(2))
+    assert [counts[index] for index in range(len(IDS))] == copies
+    assert len(sampler) == sum(copies)
+    with pytest.raises(UserError, match="No training sample has a copy"):
+        ShuffledSampler(IDS, CATEGORIES, seed=0, copies=[0] * len(IDS))
+
+
+def test_samples_are_drawn_by_their_weights() -> None:
+    sampler = WeightedSampler(IDS, CATEGORIES, seed=0, weights=even_weights(CATEGORIES), size=3000)
+    counts = Counter(CATEGORIES[index] for index, _ in sampler.epoch(0))
+    assert all(abs(counts[category] / 3000 - 1 / 3) < 0.03 for category in (1, 2, 3))
+    assert sampler.epoch(0) == WeightedSampler(
+        IDS, CATEGORIES, seed=0, weights=5 * even_weights(CATEGORIES), size=3000
+    ).epoch(0)
+
+
+@pytest.mark.parametrize("weights", [[1.0], [-1.0] + [1.0] * 19, [0.0] * 20, [float("nan")] * 20])
+def test_weights_that_cannot_be_used_are_told(weights: list[float]) -> None:
+    with pytest.raises(UserError, match="20 training samples need as many weights"):
+        WeightedSampler(IDS, CATEGORIES, seed=0, weights=weights)
