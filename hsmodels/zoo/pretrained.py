@@ -12,8 +12,9 @@ from torch import Tensor
 
 from hsdata import paths
 from hsengine.base.errors import UserError
+from hsengine.folder import WEIGHTS
 
-FILE = "model.safetensors"
+FILE = WEIGHTS["best"]
 
 
 def content(source: str) -> bytes:

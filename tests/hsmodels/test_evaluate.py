@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from hsmodels.record import data_hash
 
 from hsdata import catalog, paths, render
 from hsdata.cube import BAND_GRID
@@ -16,7 +17,6 @@ from hsengine.base.errors import UserError
 from hsmodels import checkpoint, evaluate, heldout, score, tally, zoo
 from hsmodels.inference import ensemble, predictor, reconstruct
 from hsmodels.params import Evaluate, Params, Predict
-from hsmodels.record import data_hash
 from hsmodels.testing import HELD_OUT, model_folder, project
 
 

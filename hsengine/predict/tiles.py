@@ -18,12 +18,13 @@ from torch import Tensor
 from hsengine.base.errors import UserError
 
 STEP = 8
-"""Tiles start at multiples of this: RGGB cells stay whole, and so do the blocks that MST++ pads to."""
+"""Tiles start at multiples of this, so that a mosaic's cells and the blocks that networks pad to stay whole."""
 
 OVERLAP = 96
-"""Default overlap of neighbouring tiles in input pixels: a margin of 36, the reach of Raw2HSI's 18 layers."""
+"""Default overlap of neighbouring tiles in input pixels: a margin of 36, the reach of 36 convolutions of 3 x 3."""
 
 Run = Callable[[Tensor], Tensor]
+"""Gives (B, channels, h * scale, w * scale) of (B, C, h, w), for any h and w up to a tile's."""
 
 
 @dataclass(frozen=True)
@@ -96,13 +97,13 @@ def tiled(run: Run, image: Tensor, tile: int, overlap: int) -> Tensor:
     """The output of `run` for an image, made tile by tile.
 
     Args:
-        run: gives (B, bands, h * scale, w * scale) of (B, C, h, w), for any h and w up to `tile`.
+        run: see `Run`.
         image: (B, C, H, W).
         tile: side of a tile in input pixels, a multiple of `STEP`.
         overlap: input pixels that neighbouring tiles share at least.
 
     Returns:
-        (B, bands, H * scale, W * scale) float32 where `image` is stored; beside it, only one tile's
+        (B, channels, H * scale, W * scale) float32 where `image` is stored; beside it, only one tile's
         tensors exist at a time.
     """
     height, width = image.shape[-2:]
