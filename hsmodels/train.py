@@ -70,30 +70,34 @@ def prepare(params: Params) -> Work:
             "Hold out others, or drop what leaks: 'hsdata index --help' shows how."
         )
     task = Reconstruction(params, training, held_out)
-    given = params.models.get(params.model, {})
-    files = dict(_files(given))
-    configuration = {
-        "track": params.track,
-        "model": params.model,
-        "models": {params.model: given},
-        "residual": params.residual,
-        "stripes": params.stripes,
-        "files": files,
-        "loss": params.loss.model_dump(mode="json"),
-        "augment": params.augment.model_dump(mode="json"),
-        "convert": params.convert.model_dump(mode="json"),
-        "predict": {"floor": params.predict.floor},
-    }
-    model = {"name": params.model, "params": given, **task.around}
+    decides = configuration(params)
+    model = {"name": params.model, "params": decides["models"][params.model], **task.around}
     record = {
         "title": zoo.title(model),
         "model": model,
         "track": params.track,
         "target": task.target,
         "wavelengths": [float(value) for value in BAND_GRID],
-        "files": files,
+        "files": decides["files"],
     }
-    return Work(task, configuration, data_hash(training, held_out), (len(training), len(held_out)), record)
+    return Work(task, decides, data_hash(training, held_out), (len(training), len(held_out)), record)
+
+
+def configuration(params: Params) -> dict[str, Any]:
+    """The parameters that decide a training's result, without `train` and `seed`, and the hashes of files they name."""
+    given = params.models.get(params.model, {})
+    return {
+        "track": params.track,
+        "model": params.model,
+        "models": {params.model: given},
+        "residual": params.residual,
+        "stripes": params.stripes,
+        "files": dict(_files(given)),
+        "loss": params.loss.model_dump(mode="json"),
+        "augment": params.augment.model_dump(mode="json"),
+        "convert": params.convert.model_dump(mode="json"),
+        "predict": {"floor": params.predict.floor},
+    }
 
 
 def _files(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
