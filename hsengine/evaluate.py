@@ -18,7 +18,7 @@ SEEN = (
 
 
 @dataclass(frozen=True)
-class Sample:
+class Scored:
     """A scored sample.
 
     Attributes:
@@ -69,7 +69,7 @@ class Summary:
         return "\n".join([*lines, f"wrote {self.file} and {self.folder}"])
 
 
-def metrics(samples: Sequence[Sample], leading: str, *, count: str = "samples") -> dict[str, Any]:
+def metrics(samples: Sequence[Scored], leading: str, *, count: str = "samples") -> dict[str, Any]:
     """The mean over the samples of each measure, and of the leading one by group and by part.
 
     A group's is over its samples, a part's over the samples that have it.
@@ -90,7 +90,7 @@ def metrics(samples: Sequence[Sample], leading: str, *, count: str = "samples") 
     return found
 
 
-def table(samples: Sequence[Sample], leading: str) -> pd.DataFrame:
+def table(samples: Sequence[Scored], leading: str) -> pd.DataFrame:
     """A row a sample: `id`, its groups, its measures, and the leading one of its parts as `<leading>_<part>`."""
     return pd.DataFrame(
         [

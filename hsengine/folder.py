@@ -20,7 +20,7 @@ from hsengine.base.params import Section, validated
 from hsengine.base.wording import some
 
 CONFIG = "config.json"
-WEIGHTS = {"best": "model.safetensors", "last": "last.safetensors"}
+FILES = {"best": "model.safetensors", "last": "last.safetensors"}
 """Files of the checkpoints that every training makes; any other is in `<its name>.safetensors`."""
 
 _SUFFIX = ".safetensors"
@@ -53,7 +53,7 @@ AnyRecord = TypeVar("AnyRecord", bound=Record)
 
 def file_of(which: str) -> str:
     """The file of a checkpoint's weights in a model's folder."""
-    return WEIGHTS.get(which, f"{which}{_SUFFIX}")
+    return FILES.get(which, f"{which}{_SUFFIX}")
 
 
 def check_place(folder: Path) -> None:

@@ -19,7 +19,7 @@ from hsdata import catalog as catalogs
 from hsdata import layout, paths
 from hsengine.base.errors import UserError
 from hsengine.base.files import replacing, write_json
-from hsengine.evaluate import Sample, Summary, mean, same_division, table, write_table
+from hsengine.evaluate import Scored, Summary, mean, same_division, table, write_table
 from hsengine.evaluate import metrics as summarised
 from hsengine.predict import Moments
 from hsmodels import pictures, scoring, zoo
@@ -79,12 +79,12 @@ def _scores(params: Params, predictor: Predictor, frames: Frames, folder: Path) 
     is_cube, wavelengths = predictor.target == layout.CUBES, predictor.wavelengths
     leading, bands = scoring.leading(predictor.target), BandErrors(wavelengths)
     drawn = _spread(frames.ids, frames.categories)[: params.evaluate.pictures] if is_cube else []
-    images: list[Sample] = []
+    images: list[Scored] = []
     for index, (input, truth) in enumerate(frames.pairs("scoring")):
         prediction = predictor(input.to(predictor.device), model_of(index))
         values = _values(truth, prediction, predictor)
         parts = {"region": scoring.regions(truth, prediction, wavelengths)} if is_cube else {}
-        image = Sample(frames.ids[index], values, {"category": frames.categories[index]}, parts)
+        image = Scored(frames.ids[index], values, {"category": frames.categories[index]}, parts)
         images.append(image)
         if is_cube:
             bands.add(truth, prediction)
@@ -211,7 +211,7 @@ def _spread(ids: Sequence[str], categories: Sequence[int]) -> list[str]:
     return [name for name in chain.from_iterable(turns) if name is not None]
 
 
-def _draw(folder: Path, image: Sample, truth: Tensor, prediction: Tensor, wavelengths: NDArray[np.float64]) -> None:
+def _draw(folder: Path, image: Scored, truth: Tensor, prediction: Tensor, wavelengths: NDArray[np.float64]) -> None:
     figure = pictures.comparison(
         truth.numpy(),
         prediction.cpu().numpy(),

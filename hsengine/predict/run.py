@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from itertools import chain
@@ -26,6 +26,7 @@ def apply(
     views: Sequence[View] = (),
     precision: str = "no",
     scale: int | None = None,
+    activation: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
     """Apply a model to images of any size, without gradients and in evaluation mode.
 
@@ -43,6 +44,7 @@ def apply(
         views: average over these, such as `views.DIHEDRAL`; without any, the image as it is.
         precision: `no` computes as the model is, `bf16` and `fp16` under autocast.
         scale: output pixels for each input pixel, to be checked; by default what the model gives.
+        activation: makes float32 outputs of the model what is averaged over views and tiles, such as probabilities.
 
     Returns:
         (B, channels, H, W), or without B as the input is, float32, where `input` is stored.
@@ -57,7 +59,7 @@ def apply(
             f"The input has shape {tuple(input.shape)}: give (B, C, height, width) or (C, height, width), none of them "
             "0."
         )
-    run: tiles.Run = partial(_run, model, device_of(model, batch), precision, scale)
+    run: tiles.Run = partial(_run, model, device_of(model, batch), precision, scale, activation)
     if views:
         run = partial(averaged, run, views=views)
     # Not inference_mode: what a model keeps of this for later could then never enter a training step.
@@ -141,11 +143,18 @@ def device_named(name: torch.device | str | None) -> torch.device:
     return device
 
 
-def _run(model: nn.Module, device: torch.device, precision: str, scale: int | None, window: Tensor) -> Tensor:
+def _run(
+    model: nn.Module,
+    device: torch.device,
+    precision: str,
+    scale: int | None,
+    activation: Callable[[Tensor], Tensor] | None,
+    window: Tensor,
+) -> Tensor:
     with torch.autocast(device.type, _AUTOCAST.get(precision), enabled=precision in _AUTOCAST):
         output: Tensor = model(window.to(device))
     _check(window, output, scale)
-    return output.float()
+    return output.float() if activation is None else activation(output.float())
 
 
 def _check(window: Tensor, output: Tensor, scale: int | None) -> None:

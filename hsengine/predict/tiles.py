@@ -8,7 +8,7 @@ what it gives of the whole image.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -127,6 +127,51 @@ def tiled(run: Run, image: Tensor, tile: int, overlap: int) -> Tensor:
             del part
     assert output is not None
     return output
+
+
+def strips(
+    run: Run, read: Callable[[Span, Span], Tensor], size: tuple[int, int], tile: int, overlap: int
+) -> Iterator[Tensor]:
+    """The output for a scene that need not fit into memory, in strips from its top to its bottom.
+
+    Windows are weighted by the square of a sine along each axis (a Hann window), and what they share is their weighted
+    mean. At a time there are one window's tensors and a strip as high as a tile and as wide as the scene.
+
+    Args:
+        run: see `Run`.
+        read: the scene's pixels (C, h, w) in some rows and columns.
+        size: (height, width) of the scene.
+        tile: side of a window in pixels, a multiple of `STEP`.
+        overlap: pixels that neighbouring windows share at least; half a tile is usual.
+
+    Yields:
+        (channels, rows * scale, width * scale) float32; all strips together are the scene's height.
+    """
+    down, right = (spans(length, tile, overlap) for length in size)
+    following = [*(span.start for span in down[1:]), size[0]]
+    total = weights = torch.empty(0)
+    for vertical, end in zip(down, following, strict=True):
+        for horizontal in right:
+            part = run(read(vertical, horizontal)[None])[0].to("cpu", torch.float32)
+            height, width = part.shape[-2:]
+            scale = width // (horizontal.stop - horizontal.start)
+            if not total.numel():
+                total = torch.zeros(part.shape[0], tile * scale, size[1] * scale)
+                weights = torch.zeros(total.shape[1:])
+            window = _hann(height)[:, None] * _hann(width)
+            across = slice(horizontal.start * scale, horizontal.stop * scale)
+            total[:, :height, across] += part * window
+            weights[:height, across] += window
+        done = (end - vertical.start) * scale
+        yield total[:, :done] / weights[:done]
+        for values in (total, weights[None]):
+            rest = values[:, done:].clone()
+            values.zero_()[:, : rest.shape[1]] = rest
+
+
+def _hann(length: int) -> Tensor:
+    """Weights of a window's pixels, (length,), none of them 0."""
+    return torch.sin(torch.pi * (torch.arange(length, dtype=torch.float64) + 0.5) / length).square().float()
 
 
 def _share(rows: Tensor, columns: Tensor) -> Tensor:

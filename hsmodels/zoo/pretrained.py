@@ -12,9 +12,9 @@ from torch import Tensor
 
 from hsdata import paths
 from hsengine.base.errors import UserError
-from hsengine.folder import WEIGHTS
+from hsengine.folder import file_of
 
-FILE = WEIGHTS["best"]
+FILE = file_of("best")
 
 
 def content(source: str) -> bytes:

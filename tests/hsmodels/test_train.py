@@ -64,7 +64,7 @@ def test_a_model_is_trained_scored_and_can_be_loaded(project):
     assert config["data"]["training"] == 3
     assert config["data"]["held_out"] == 3
     assert config["packages"]["torch"] == importlib.metadata.version("torch")
-    assert "example over kernel_ridge with stripes: val/SSC" in str(done)
+    assert "example: val/SSC" in str(done)
     task = Reconstruction(_params(project), *division(catalogs.load(paths.CATALOG)))
     values = []
     for index in range(3):
@@ -89,7 +89,9 @@ def _composed(residual="kernel_ridge", stripes=True, **changes):
 
 
 def test_a_residual_with_stripes_is_trained_saved_and_scored_alike(project):
-    config = train.run(_composed()).config
+    done = train.run(_composed())
+    config = done.config
+    assert str(done).startswith("example over kernel_ridge with stripes: val/SSC")
     model, _ = hsmodels.load(which="last")
     task = Reconstruction(_composed(), *division(catalogs.load(paths.CATALOG)))
     values = []
@@ -228,7 +230,7 @@ def test_two_processes_are_started_and_score_as_one_does(project):
     command = [sys.executable, "-c", code, params]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0, done.stderr
-    assert "example over kernel_ridge with stripes: val/SSC" in done.stdout
+    assert "example: val/SSC" in done.stdout
     both = hsmodels.load(which="last")[1]["checkpoint"]["measures"]
     assert json.loads(paths.THROUGHPUT.read_text())["processes"] == 2
     for name, value in alone.items():

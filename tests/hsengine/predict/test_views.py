@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from hsengine.predict import views
+from hsengine.predict import run, views
 
 
 @pytest.mark.parametrize("k", range(8))
@@ -29,3 +29,12 @@ def test_the_mean_over_views_is_taken_in_place():
     image = torch.rand(1, 3, 4, 6)
     both = (image.roll(-1, dims=-1) + image.roll(1, dims=-1)) / 2
     torch.testing.assert_close(views.averaged(right, image, views.FLIP_COLUMNS), both)
+
+
+def test_what_is_averaged_is_what_the_activation_makes():
+    model = torch.nn.Conv2d(3, 2, 3, padding=1)
+    image = torch.rand(3, 8, 12)
+    found = run.apply(model, image, views=views.FLIP_COLUMNS, activation=torch.sigmoid)
+    with torch.no_grad():
+        each = [undo(torch.sigmoid(model(do(image[None])))) for do, undo in views.FLIP_COLUMNS]
+    torch.testing.assert_close(found, torch.stack(each).mean(dim=0)[0])
