@@ -40,12 +40,18 @@ class Model(Open):
     params: dict[str, Any] = Field(default_factory=dict)
 
 
+class Data(Open):
+    """What samples a model was trained on."""
+
+    hash: str | None = None
+
+
 class Record(Open):
     """What is read of any model's `config.json`; projects add what they read."""
 
     model: Model
     checkpoints: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    data: dict[str, Any] = Field(default_factory=dict)
+    data: Data = Data()
 
 
 AnyRecord = TypeVar("AnyRecord", bound=Record)

@@ -22,7 +22,7 @@ class Model(folders.Model):
     """The network, and what it is put into; see `zoo.for_track`."""
 
     residual: str = "none"
-    stripes: int = Field(0, ge=0)
+    stripes: int = Field(0, ge=0, le=1_000_000)
 
 
 class Params(folders.Open):

@@ -106,6 +106,7 @@ def test_what_is_no_model_folder_is_told_so(tmp_path, trained):
         {"params": []},
         {"params": {"predict": [1]}},
         {"data": 3},
+        {"data": {"hash": ["x"]}},
     ],
 )
 def test_a_record_with_entries_of_the_wrong_kind_is_named(trained, changes):
