@@ -29,7 +29,7 @@ from torch.utils.data import default_collate
 from hsdata import catalog as catalogs
 from hsdata import convert, index, paths, sample
 from hsengine.train import Identity, train
-from hsmodels.heldout import held_out_rows, training_rows
+from hsmodels.heldout import division
 from hsmodels.params import Params
 from hsmodels.reconstruction import Reconstruction
 
@@ -56,7 +56,8 @@ def main() -> None:
 def bench(options: argparse.Namespace) -> None:
     params = prepared(options)
     frame = catalogs.load(paths.CATALOG)
-    rows = training_rows(frame), held_out_rows(frame).iloc[:1]
+    training, held_out = division(frame)
+    rows = training, held_out.iloc[:1]
     pixels = f"{options.crop} x {options.crop} -> {2 * options.crop} x {2 * options.crop} x 61"
     print(f"mstpp (31 features, 1 stage), batches of {options.batch} crops {pixels}, {options.threads} threads")
     bare, engine, saving, speeds = [], [], [], []

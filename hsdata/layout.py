@@ -5,19 +5,21 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from hsengine.base.errors import UserError
 
 Track = Literal[1, 2]
+Target = Literal["hsi_61", "rgb_full"]
+"""What a model can predict: cubes, or the full-size RGB."""
 
 SPLITS = ("train", "test-public", "test-private")
 LABELLED_SPLITS = ("train", "test-public")
 SPLIT_ALIASES = {"test-public": ("public-test",), "test-private": ("private-test",)}
 
-CUBES = "hsi_61"
+CUBES: Final = "hsi_61"
 CUBES_ZARR = "hsi_61_zarr"
-RGB_FULL = "rgb_full"
+RGB_FULL: Final = "rgb_full"
 INPUT_MODALITY: dict[int, str] = {1: "mosaic", 2: "rgb_2"}
 # Target pixels for each input pixel along an axis.
 SCALE: dict[int, int] = {1: 1, 2: 2}

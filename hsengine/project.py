@@ -53,6 +53,7 @@ class Project:
 
     Attributes:
         name: begins the names of its experiments' runs, trackers and saved states.
+        place: where another process finds it, such as "hsmodels.project:PROJECT".
         program: its command line, as a user types it.
         schema: the whole of its `params.yaml`.
         measure: what decides which experiment is better, as `metrics.json` names it.
@@ -67,6 +68,7 @@ class Project:
     """
 
     name: str
+    place: str
     program: str
     schema: type[TrainingParams]
     measure: str

@@ -106,24 +106,17 @@ def import_checkpoint(
     model: Annotated[str | None, typer.Option(help="The model, where several fit.")] = None,
 ) -> None:
     """Bring a published checkpoint into a model folder; no code in it is run."""
-    from hsmodels import zoo
+    from hsmodels import import_checkpoint as verb
 
-    record = zoo.import_to(file, to, model)
-    typer.echo(f"{record['model']['name']} for track {record['track']} in {to}")
+    typer.echo(str(verb.run(file, to, model)))
 
 
 @app.command()
 def info(folder: Annotated[Path, typer.Argument(help="A folder that training wrote.")] = paths.MODEL) -> None:
     """Print the record of a trained model: parameters, data, code, versions, checkpoints."""
-    import json
+    from hsmodels import info as verb
 
-    from hsmodels import checkpoint
-
-    config = checkpoint.record(folder)
-    wavelengths = config.pop("wavelengths", None)
-    # On one line, and last: it is the longest and of least interest.
-    shown = json.dumps(config, indent=2)
-    typer.echo(shown if wavelengths is None else f'{shown[:-2]},\n  "wavelengths": {json.dumps(wavelengths)}\n}}')
+    typer.echo(verb.run(folder))
 
 
 recipe_app = typer.Typer(help="Named sets of parameters.", no_args_is_help=True)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from functools import reduce
 from itertools import chain, zip_longest
 from pathlib import Path
@@ -20,50 +19,24 @@ from hsdata import catalog as catalogs
 from hsdata import layout, paths
 from hsengine.base.errors import UserError
 from hsengine.base.files import replacing, write_json
-from hsmodels import pictures, score, zoo
-from hsmodels.heldout import Samples, fitted, held_out_rows, training_rows, training_set
+from hsengine.evaluate import Scored, Summary, mean, same_division, table, write_table
+from hsengine.evaluate import metrics as summarised
+from hsengine.predict import Moments
+from hsmodels import pictures, scoring, zoo
+from hsmodels.heldout import Frames, data_hash, division, fitted
 from hsmodels.inference import predictor as predictors
 from hsmodels.inference import reconstruct
-from hsmodels.inference.ensemble import Moments, write_weights
 from hsmodels.inference.predictor import Predictor
+from hsmodels.inference.weights import write_weights
 from hsmodels.params import Params
-from hsmodels.tally import PSNR, SCORE, BandErrors, Image, Tally, mean, scored_cube, scored_rgb
 
 IMAGES = "images.csv"
 BANDS = "bands.csv"
-WEIGHTS = "weights.csv"
+FITTED = "weights.csv"
 PICTURES = "pictures"
+IMAGE_COUNT = "images"
 BASELINES = ("kernel_ridge", "ridge", "mean_spectrum")
 """Closed-form models, fitted here on the training samples with default parameters: the bar to clear."""
-
-
-@dataclass(frozen=True)
-class Summary:
-    """What an evaluation found; `metrics` is the content of `metrics.json`."""
-
-    metrics: Mapping[str, Any]
-    file: Path
-    folder: Path
-
-    def __str__(self) -> str:
-        values, run = self.metrics, self.metrics["run"]
-        leading = run["leading"]
-        what = f"an ensemble of {run['members']}" if run["members"] > 1 else f"the {run['checkpoint']} checkpoint"
-        lines = [
-            f"{leading} {values[leading]:.4f} of {what} on {values['images']} held-out samples"
-            + (", averaged over flips and turns" if run["tta"] else "")
-        ]
-        lines += [
-            f"by {group}: " + ", ".join(f"{name} {part[leading]:.4f}" for name, part in values[group].items())
-            for group in ("category", "region", "baseline")
-            if values.get(group)
-        ]
-        if run["same_division"] is False:
-            lines.append(
-                "WARNING: a model was trained with another division of the samples, and may have seen those that are "
-                "held out now; its score means nothing then"
-            )
-        return "\n".join([*lines, f"wrote {self.file} and {self.folder}"])
 
 
 def run(
@@ -86,54 +59,73 @@ def run(
     """
     catalog = catalogs.load(paths.CATALOG)
     predictor = predictors.of_params(params, model)
-    samples = Samples(held_out_rows(catalog), params.track, predictor.target)
+    training, held_out = division(catalog)
+    frames = Frames(held_out, params.track, predictor.target)
     with replacing(folder) as scratch:
         scratch.mkdir()
-        if predictor.target == layout.CUBES:
-            metrics = _cubes(params, predictor, samples, scratch)
-            if params.evaluate.baselines:
-                metrics["baseline"] = _baselines(params, catalog, samples, predictor)
-        else:
-            metrics = _first_stage(predictor, samples, scratch)
-        metrics["run"]["same_division"] = _same_division(predictor, catalog)
+        metrics = _scores(params, predictor, frames, scratch)
+        if params.evaluate.baselines and predictor.target == layout.CUBES:
+            metrics["baseline"] = _baselines(params, training, frames, predictor)
+        metrics["run"] = _record(predictor, same_division(predictor.trained_on, data_hash(training, held_out)))
     write_json(file, metrics)
-    return Summary(metrics, file, folder)
+    return Summary(metrics, file, folder, IMAGE_COUNT)
 
 
-def _cubes(params: Params, predictor: Predictor, samples: Samples, folder: Path) -> dict[str, Any]:
-    """Score cubes; tables and pictures go to `folder`."""
-    model_of = _models(predictor, samples)
+def _scores(params: Params, predictor: Predictor, frames: Frames, folder: Path) -> dict[str, Any]:
+    """Score every image; tables and pictures go to `folder`."""
+    model_of = _models(predictor, frames)
     if isinstance(model_of, _LeaveOneOut):
-        write_weights(folder / WEIGHTS, model_of.weights, predictor.wavelengths)
-    tally, bands = Tally(), BandErrors(predictor.wavelengths)
-    drawn = _spread(samples.ids, samples.categories)[: params.evaluate.pictures]
-    for index, (input, truth) in enumerate(samples.pairs("scoring")):
+        write_weights(folder / FITTED, model_of.weights, predictor.wavelengths)
+    is_cube, wavelengths = predictor.target == layout.CUBES, predictor.wavelengths
+    leading, bands = scoring.leading(predictor.target), BandErrors(wavelengths)
+    drawn = _spread(frames.ids, frames.categories)[: params.evaluate.pictures] if is_cube else []
+    images: list[Scored] = []
+    for index, (input, truth) in enumerate(frames.pairs("scoring")):
         prediction = predictor(input.to(predictor.device), model_of(index))
-        values, regions = scored_cube(truth, prediction, predictor.wavelengths)
-        image = Image(samples.ids[index], samples.categories[index], values, regions)
-        tally.add(image)
-        bands.add(truth, prediction)
+        values = _values(truth, prediction, predictor)
+        parts = {"region": scoring.regions(truth, prediction, wavelengths)} if is_cube else {}
+        image = Scored(frames.ids[index], values, {"category": frames.categories[index]}, parts)
+        images.append(image)
+        if is_cube:
+            bands.add(truth, prediction)
         if image.id in drawn:
-            _draw(folder / PICTURES, image, truth, prediction, predictor.wavelengths)
-    _write(tally.table(), folder / IMAGES)
-    _write(bands.table(), folder / BANDS)
-    return tally.metrics() | {"run": _record(predictor, SCORE)}
+            _draw(folder / PICTURES, image, truth, prediction, wavelengths)
+    write_table(table(images, leading), folder / IMAGES)
+    if is_cube:
+        write_table(bands.table(), folder / BANDS)
+    return summarised(images, leading, count=IMAGE_COUNT)
 
 
-def _first_stage(predictor: Predictor, samples: Samples, folder: Path) -> dict[str, Any]:
-    """Score full-size RGB, which the challenge's score does not apply to."""
-    if predictor.settings.weights == "fitted":
-        raise UserError("predict.weights 'fitted' is for models that predict cubes: set it to 'mean'.")
-    tally, model = Tally(PSNR), predictor.model
-    for index, (input, truth) in enumerate(samples.pairs("scoring")):
-        prediction = predictor(input.to(predictor.device), model)
-        tally.add(Image(samples.ids[index], samples.categories[index], scored_rgb(truth, prediction)))
-    _write(tally.table(), folder / IMAGES)
-    return tally.metrics() | {"run": _record(predictor, PSNR)}
+def _values(truth: Tensor, prediction: Tensor, predictor: Predictor) -> dict[str, float | None]:
+    """Every value of one finished prediction (bands, H, W)."""
+    columns = scoring.values(truth[None], prediction[None], predictor.wavelengths, predictor.target)
+    return {name: float(column[0]) for name, column in columns.items()}
 
 
-def _write(table: pd.DataFrame, path: Path) -> None:
-    table.to_csv(path, index=False, lineterminator="\n")
+class BandErrors:
+    """Errors of each band over the pixels of all images.
+
+    Args:
+        wavelengths: (bands,) nm.
+    """
+
+    def __init__(self, wavelengths: NDArray[np.float64]):
+        self._wavelengths = wavelengths
+        self._pixels = 0
+        # Rows: sums of the error, its magnitude and its square.
+        self._sums = torch.zeros((3, len(wavelengths)), dtype=torch.float64)
+
+    def add(self, truth: Tensor, prediction: Tensor) -> None:
+        """Count an image: (bands, H, W) each."""
+        self._pixels += truth[0].numel()
+        for band, (true, predicted) in enumerate(zip(truth.to(prediction.device), prediction, strict=True)):
+            error = (predicted - true).double()
+            self._sums[:, band] += torch.stack([error.sum(), error.abs().sum(), error.square().sum()]).cpu()
+
+    def table(self) -> pd.DataFrame:
+        """Root mean squared error, mean absolute error and bias in reflectance, a row a band."""
+        bias, absolute, square = (self._sums / self._pixels).numpy()
+        return pd.DataFrame({"wavelength": self._wavelengths, "RMSE": np.sqrt(square), "MAE": absolute, "bias": bias})
 
 
 class _LeaveOneOut:
@@ -153,21 +145,27 @@ class _LeaveOneOut:
         return self._predictor.weighted((self._total - self._parts[index]).weights())
 
 
-def _models(predictor: Predictor, samples: Samples) -> Callable[[int], nn.Module]:
-    """For each held-out image, the model that predicts it."""
+def _models(predictor: Predictor, frames: Frames) -> Callable[[int], nn.Module]:
+    """For each held-out image, the model that predicts it.
+
+    Raises:
+        UserError: weights cannot be fitted: there is one image, or no cubes are predicted.
+    """
+    if predictor.settings.weights == "fitted" and predictor.target != layout.CUBES:
+        raise UserError("predict.weights 'fitted' is for models that predict cubes: set it to 'mean'.")
     if predictor.settings.weights == "fitted":
-        return _LeaveOneOut(predictor, fitted(predictor, samples)[1])
+        return _LeaveOneOut(predictor, fitted(predictor, frames)[1])
     model = predictor.model
     return lambda index: model
 
 
-def _record(predictor: Predictor, leading: str) -> dict[str, Any]:
+def _record(predictor: Predictor, same: bool | None) -> dict[str, Any]:
     """What the numbers were computed from."""
-    settings, first = predictor.settings, predictor.records[0]
+    settings = predictor.settings
     return {
-        "leading": leading,
-        "model": "+".join(record["name"] for record in predictor.records),
-        "weights_blake2b": first["weights_blake2b"],
+        "leading": scoring.leading(predictor.target),
+        "model": "+".join(record["title"] for record in predictor.records),
+        "weights_blake2b": predictor.records[0]["weights_blake2b"],
         "checkpoint": settings.checkpoint,
         "members": len(predictor.members),
         "weights": "mean" if settings.weights == "mean" else "fitted per band on the other held-out images",
@@ -175,22 +173,13 @@ def _record(predictor: Predictor, leading: str) -> dict[str, Any]:
         "floor": settings.floor,
         "tile": settings.tile or 0,
         "precision": settings.precision,
+        "same_division": same,
     }
 
 
-def _same_division(predictor: Predictor, catalog: pd.DataFrame) -> bool | None:
-    """Whether the models were trained on the samples that are for training now; None where a record does not say."""
-    known = [record["data_hash"] for record in predictor.records]
-    if None in known:
-        return None
-    from hsmodels.record import data_hash
-
-    return set(known) == {data_hash(training_set(catalog), held_out_rows(catalog))}
-
-
-def _baselines(params: Params, catalog: pd.DataFrame, samples: Samples, predictor: Predictor) -> dict[str, Any]:
+def _baselines(params: Params, rows: pd.DataFrame, frames: Frames, predictor: Predictor) -> dict[str, Any]:
     """The scores of the closed-form models, fitted on the training samples."""
-    training = Samples(training_rows(catalog), params.track)
+    training = Frames(rows[~rows["synthetic"]], params.track)
     settings = predictor.settings.model_copy(update={"tta": False, "models": [], "weights": "mean", "precision": "no"})
     found = {}
     for name in BASELINES:
@@ -199,16 +188,17 @@ def _baselines(params: Params, catalog: pd.DataFrame, samples: Samples, predicto
         model = zoo.for_track(name, params.track, {}, bands=len(predictor.wavelengths)).to(predictor.device)
         zoo.fit(model, _batches(training, f"fitting {name}", predictor.device))
         model.eval()
-        values = []
-        for input, truth in samples.pairs(f"scoring {name}"):
-            prediction = reconstruct(model, input.to(predictor.device), settings)
-            values.append(score.ssc(truth.to(prediction.device), prediction, wavelengths=predictor.wavelengths)[SCORE])
-        found[name] = {SCORE: mean(values)}
+        found[name] = {
+            scoring.SCORE: mean(
+                _values(truth, reconstruct(model, input.to(predictor.device), settings), predictor)[scoring.SCORE]
+                for input, truth in frames.pairs(f"scoring {name}")
+            )
+        }
     return found
 
 
-def _batches(samples: Samples, label: str, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
-    for input, target in samples.pairs(label):
+def _batches(frames: Frames, label: str, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
+    for input, target in frames.pairs(label):
         yield input[None].to(device), target[None].to(device)
 
 
@@ -221,8 +211,11 @@ def _spread(ids: Sequence[str], categories: Sequence[int]) -> list[str]:
     return [name for name in chain.from_iterable(turns) if name is not None]
 
 
-def _draw(folder: Path, image: Image, truth: Tensor, prediction: Tensor, wavelengths: NDArray[np.float64]) -> None:
+def _draw(folder: Path, image: Scored, truth: Tensor, prediction: Tensor, wavelengths: NDArray[np.float64]) -> None:
     figure = pictures.comparison(
-        truth.numpy(), prediction.cpu().numpy(), wavelengths, title=f"{image.id}   SSC {image.values[SCORE]:.4f}"
+        truth.numpy(),
+        prediction.cpu().numpy(),
+        wavelengths,
+        title=f"{image.id}   SSC {image.values[scoring.SCORE]:.4f}",
     )
     pictures.save(figure, folder / f"{image.id}.png")

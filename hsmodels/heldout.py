@@ -1,12 +1,12 @@
-"""Samples of a catalog, one at a time: what evaluation and submission predict, and what weights are fitted on."""
+"""Who is trained on and who is held out, and their whole frames, one at a time."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import reduce
 from pathlib import Path
-from typing import Literal
 
 import pandas as pd
 from torch import Tensor
@@ -18,12 +18,14 @@ from hsdata.batches.dataset import CubeDataset
 from hsdata.index import read
 from hsengine.base.errors import UserError
 from hsengine.base.wording import some
-from hsmodels.inference.ensemble import Moments
+from hsengine.predict import Moments
 from hsmodels.inference.predictor import Predictor
 
+_CONTENT = ["id", "split", "category", "synthetic", "cube_hash", "input_hash"]
 
-class Samples:
-    """Whole samples, without augmentation.
+
+class Frames:
+    """Whole samples, one at a time, without augmentation.
 
     Args:
         rows: rows of a catalog.
@@ -35,9 +37,8 @@ class Samples:
         categories: category of each sample.
     """
 
-    def __init__(self, rows: pd.DataFrame, track: layout.Track, target: str = layout.CUBES):
-        wanted: Literal["hsi_61", "rgb_full"] = "rgb_full" if target == layout.RGB_FULL else "hsi_61"
-        self._dataset = CubeDataset(rows, track=track, zarr_root=paths.ZARR, target=wanted)
+    def __init__(self, rows: pd.DataFrame, track: layout.Track, target: layout.Target = layout.CUBES):
+        self._dataset = CubeDataset(rows, track=track, zarr_root=paths.ZARR, target=target)
         self.ids, self.categories = self._dataset.ids, self._dataset.categories
 
     def __len__(self) -> int:
@@ -64,26 +65,27 @@ class Samples:
             yield self.pair(index)
 
 
-def held_out_rows(catalog: pd.DataFrame, file: Path = paths.HELD_OUT) -> pd.DataFrame:
-    """The catalog's rows of the samples that `hsdata index` holds out, in the index's order.
+def division(catalog: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The catalog's rows of the samples to learn from, synthetic ones after them, and of those that are held out.
 
     Raises:
-        UserError: nothing is held out, or the catalog does not know an id or has no cube for it.
+        UserError: the index names nobody, or the catalog does not know an id or has no cube for it.
     """
-    return rows_of(catalog, read(file), file)
-
-
-def training_rows(catalog: pd.DataFrame, file: Path = paths.TRAINING) -> pd.DataFrame:
-    """The catalog's rows of the samples that may be trained on; see `held_out_rows`."""
-    return rows_of(catalog, read(file), file)
-
-
-def training_set(catalog: pd.DataFrame) -> pd.DataFrame:
-    """What training sees: `training_rows`, and the synthetic samples where there are any."""
-    rows = training_rows(catalog)
+    held_out, training = held_out_rows(catalog), rows_of(catalog, read(paths.TRAINING), paths.TRAINING)
     if (paths.SMOTE / smote.CATALOG_FILE).exists():
-        rows = catalogs.concatenated([rows, smote.load(paths.SMOTE)])
-    return rows
+        training = catalogs.concatenated([training, smote.load(paths.SMOTE)])
+    return training, held_out
+
+
+def held_out_rows(catalog: pd.DataFrame) -> pd.DataFrame:
+    """The catalog's rows of the samples that `hsdata index` holds out, in the index's order; see `division`."""
+    return rows_of(catalog, read(paths.HELD_OUT), paths.HELD_OUT)
+
+
+def data_hash(training: pd.DataFrame, held_out: pd.DataFrame) -> str:
+    """Hash of the samples' content, and of which are held out."""
+    tables = [rows[_CONTENT].to_csv(index=False, lineterminator="\n") for rows in (training, held_out)]
+    return hashlib.blake2b("held out\n".join(tables).encode(), digest_size=16).hexdigest()
 
 
 def rows_of(catalog: pd.DataFrame, ids: Sequence[str], file: Path) -> pd.DataFrame:
@@ -103,7 +105,7 @@ def rows_of(catalog: pd.DataFrame, ids: Sequence[str], file: Path) -> pd.DataFra
     return known.loc[list(ids)].reset_index(drop=True)
 
 
-def fitted(predictor: Predictor, samples: Samples) -> tuple[Predictor, list[Moments]]:
+def fitted(predictor: Predictor, frames: Frames) -> tuple[Predictor, list[Moments]]:
     """An ensemble with weights fitted on held-out samples, and each sample's share in the fit."""
-    parts = [predictor.moments(*pair) for pair in samples.pairs("fitting the weights")]
+    parts = [predictor.moments(*pair) for pair in frames.pairs("fitting the weights")]
     return replace(predictor, weights=reduce(Moments.__add__, parts).weights()), parts

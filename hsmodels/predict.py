@@ -24,8 +24,8 @@ from hsengine.base.wording import listed
 from hsmodels import packing
 from hsmodels.inference import predictor as predictors
 from hsmodels.inference import seam_error
-from hsmodels.inference.ensemble import read_weights
 from hsmodels.inference.predictor import Predictor
+from hsmodels.inference.weights import read_weights
 
 Format = Literal["h5", "zarr", "npy", "npz"]
 

@@ -17,14 +17,10 @@ from hsdata import BAND_GRID, layout
 from hsdata.batches.dataset import CubeDataset
 from hsdata.params import Augment
 from hsengine.train.task import Batch, Direction, Row, Task, means
-from hsmodels import losses, pictures, score, zoo
+from hsmodels import losses, pictures, scoring, zoo
 from hsmodels.inference import device_of, finish
 from hsmodels.params import Params
 from hsmodels.resident import ResidentSamples
-
-SCORE = "SSC"
-LESS_IS_BETTER = ("loss", "l1", "sam", "ssc", "SAM_deg", "SID", "ERGAS", "DeltaE00")
-PSNR = "PSNR_dB"
 
 
 class Reconstruction(Task):
@@ -45,8 +41,8 @@ class Reconstruction(Task):
     """
 
     directions: ClassVar[Mapping[str, Direction]] = {
-        **dict.fromkeys(score.NAMES, "max"),
-        **dict.fromkeys(LESS_IS_BETTER, "min"),
+        **scoring.DIRECTIONS,
+        **dict.fromkeys(("loss", "l1", "sam", "ssc"), "min"),
     }
 
     advice: ClassVar[Mapping[str, str]] = {"memory": "set augment.crop lower"}
@@ -55,7 +51,7 @@ class Reconstruction(Task):
         self.params = params
         self.wavelengths = BAND_GRID
         self.target = zoo.target_of(params.model)
-        self.watch = SCORE if self.target == layout.CUBES else "loss"
+        self.watch = scoring.SCORE if self.target == layout.CUBES else "loss"
         self.around = self._around(training, held_out)
         self.loss = losses.ReconstructionLoss(**params.loss.model_dump(), wavelengths=self.wavelengths)
         self._rows = training
@@ -97,7 +93,8 @@ class Reconstruction(Task):
         loss, parts = self.loss(prediction, truth)
         columns = {"loss": loss, **parts}
         if full:
-            columns |= self._scored(truth, finish(prediction, self.params.predict.floor))
+            finished = finish(prediction, self.params.predict.floor)
+            columns |= scoring.values(truth, finished, self.wavelengths, self.target)
         return [{name: float(values[i]) for name, values in columns.items()} for i in range(len(truth))]
 
     def summary(self, rows: Sequence[Row]) -> dict[str, float]:
@@ -118,9 +115,7 @@ class Reconstruction(Task):
         prediction = finish(self._prediction(model, batch).float(), self.params.predict.floor)
         truth = batch["target"][0].cpu().numpy()
         figure = pictures.comparison(truth, prediction[0].cpu().numpy(), self.wavelengths)
-        canvas: Any = figure.canvas
-        canvas.draw()
-        return {"comparison": np.asarray(canvas.buffer_rgba())[..., :3].copy()}
+        return {"comparison": pictures.pixels(figure)}
 
     def prepare(self, model: nn.Module) -> bool:
         """Solve for the closed-form model that the trained one corrects, on whole frames as they are."""
@@ -155,19 +150,13 @@ class Reconstruction(Task):
             return model(batch["input"], batch["columns"], batch["transposed"])  # type: ignore[no-any-return]
         return model(batch["input"])  # type: ignore[no-any-return]
 
-    def _scored(self, truth: Tensor, prediction: Tensor) -> dict[str, Tensor]:
-        if self.target == layout.CUBES:
-            return score.ssc_batch(truth, prediction, wavelengths=self.wavelengths)
-        error = (truth - prediction).double().square().mean(dim=(1, 2, 3))
-        return {PSNR: -10.0 * torch.log10(error.clamp_min(1e-12))}
-
     def _samples(self, rows: pd.DataFrame, augment: Augment | None, *, learning: bool) -> CubeDataset | ResidentSamples:
         params = self.params
         chosen: dict[str, Any] = {
             "track": params.track,
             "augment": augment,
             "seed": params.seed,
-            "target": layout.RGB_FULL if self.target == layout.RGB_FULL else layout.CUBES,
+            "target": self.target,
         }
         if params.machine.cache == "device" and learning and torch.cuda.is_available():
             # The engine has chosen this process's GPU by the time of the first sample.

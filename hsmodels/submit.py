@@ -12,10 +12,9 @@ from tqdm import tqdm
 
 from hsdata import catalog as catalogs
 from hsdata import layout, paths
-from hsengine.base.errors import UserError
 from hsengine.base.files import replacing, write_json, write_text
 from hsmodels import packing
-from hsmodels.heldout import Samples, fitted, held_out_rows
+from hsmodels.heldout import Frames, fitted, held_out_rows
 from hsmodels.inference import predictor as predictors
 from hsmodels.inference.predictor import Predictor
 from hsmodels.params import Params
@@ -33,7 +32,7 @@ class Summary:
         folder: where the archives are.
         ids: the samples in them.
         size: bytes of both.
-        nothing: why there are none, where the model is a first stage.
+        nothing: why there are none, where that is so.
     """
 
     folder: Path
@@ -52,7 +51,8 @@ class Summary:
 def run(params: Params, *, model: Path = paths.MODEL, folder: Path = paths.SUBMISSION) -> Summary:
     """Predict every sample of test-private and write both archives, checked, and their provenance.
 
-    A first stage makes no cubes: the folder then holds a note that says so, and the experiment ends well.
+    Where there is no such sample, or the model is a first stage, which makes no cubes, the folder holds a note that
+    says so instead, and the experiment ends well.
 
     Args:
         params: the track, and how to predict.
@@ -60,45 +60,46 @@ def run(params: Params, *, model: Path = paths.MODEL, folder: Path = paths.SUBMI
         folder: the archives' folder, replaced as a whole.
 
     Raises:
-        UserError: there is nothing to predict, no model, a model of another track, or an archive is not as it
-            must be; nothing is left behind then.
+        UserError: there is no model, a model of another track, or an archive is not as it must be; nothing is
+            left behind then.
     """
     catalog = catalogs.load(paths.CATALOG)
     predictor = predictors.of_params(params, model)
-    if predictor.target != layout.CUBES:
-        return _nothing(predictor, folder)
     rows = catalog[catalog["split"] == SPLIT]
-    if rows.empty:
-        raise UserError(
-            f"The catalog has no sample of {SPLIT}: place its inputs under track{params.track}/{SPLIT}/ of the data "
-            "folder and make the catalog again ('hsdata catalog')."
+    if predictor.target != layout.CUBES:
+        return _nothing(
+            folder,
+            f"The model '{predictor.records[0]['name']}' predicts {predictor.target}, not cubes: it is a first stage, "
+            "with nothing to submit. Train the model that builds on it (docs/recipes.md).",
         )
-    samples = Samples(rows, params.track)
+    if rows.empty:
+        return _nothing(
+            folder,
+            f"The data hold no sample of {SPLIT}, so there is nothing to submit. To submit, place its inputs under "
+            f"track{params.track}/{SPLIT}/ of the data folder and run 'dvc repro'.",
+        )
+    frames = Frames(rows, params.track)
     if params.predict.weights == "fitted":
-        predictor, _ = fitted(predictor, Samples(held_out_rows(catalog), params.track))
+        predictor, _ = fitted(predictor, Frames(held_out_rows(catalog), params.track))
     bands = len(predictor.wavelengths)
-    expected = {name: (*samples.size(index), bands) for index, name in enumerate(samples.ids)}
+    expected = {name: (*frames.size(index), bands) for index, name in enumerate(frames.ids)}
     with replacing(folder) as scratch:
         scratch.mkdir()
-        packing.write(scratch, _cubes(predictor, samples))
+        packing.write(scratch, _cubes(predictor, frames))
         packing.check(scratch, expected)
-        write_json(scratch / PROVENANCE, predictor.provenance() | {"split": SPLIT, "ids": samples.ids})
+        write_json(scratch / PROVENANCE, predictor.provenance() | {"split": SPLIT, "ids": frames.ids})
         size = sum((scratch / name).stat().st_size for name in (packing.KAGGLE, packing.SITE))
-    return Summary(folder, samples.ids, size)
+    return Summary(folder, frames.ids, size)
 
 
-def _nothing(predictor: Predictor, folder: Path) -> Summary:
+def _nothing(folder: Path, why: str) -> Summary:
     """Leave a note instead of archives."""
-    why = (
-        f"The model '{predictor.records[0]['name']}' predicts {predictor.target}, not cubes: it is a first stage, with "
-        "nothing to submit. Train the model that builds on it (docs/recipes.md)."
-    )
     with replacing(folder) as scratch:
         scratch.mkdir()
         write_text(scratch / NOTHING, f"{why}\n")
     return Summary(folder, [], 0, why)
 
 
-def _cubes(predictor: Predictor, samples: Samples) -> Iterator[tuple[str, NDArray[np.float32]]]:
-    for index, name in enumerate(tqdm(samples.ids, desc="predicting", disable=None, dynamic_ncols=True)):
-        yield name, predictor(samples.input(index)).cpu().numpy()
+def _cubes(predictor: Predictor, frames: Frames) -> Iterator[tuple[str, NDArray[np.float32]]]:
+    for index, name in enumerate(tqdm(frames.ids, desc="predicting", disable=None, dynamic_ncols=True)):
+        yield name, predictor(frames.input(index)).cpu().numpy()

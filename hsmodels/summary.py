@@ -10,6 +10,7 @@ from rich.table import Table
 
 from hsdata import paths
 from hsengine.base.errors import UserError
+from hsengine.evaluate import shown
 
 _VALUES = ("SSC", "SSC_arith", "SAM_deg", "SID", "ERGAS", "PSNR_dB", "SSIM", "DeltaE00")
 
@@ -29,11 +30,11 @@ def table(file: Path = paths.METRICS) -> Table:
         leading = run["leading"]
         values = [name for name in _VALUES if name in metrics] or [leading]
         for name in values:
-            found.add_row(f"{run['model']}: {name}", f"{metrics[name]:.4f}", end_section=name == values[-1])
+            found.add_row(f"{run['model']}: {name}", shown(metrics[name]), end_section=name == values[-1])
         for group in ("baseline", "category", "region"):
             parts = sorted(metrics.get(group, {}).items())
             for name, part in parts:
-                found.add_row(f"{leading} of {group} {name}", f"{part[leading]:.4f}", end_section=name == parts[-1][0])
+                found.add_row(f"{leading} of {group} {name}", shown(part[leading]), end_section=name == parts[-1][0])
     except FileNotFoundError:
         raise UserError(f"There are no scores at {file}: make them with 'dvc repro' or 'hsmodels evaluate'.") from None
     except (json.JSONDecodeError, KeyError, TypeError) as error:

@@ -12,8 +12,9 @@ from torch import nn
 from hsdata import catalog, convert, paths
 from hsdata.cube import BAND_GRID
 from hsdata.testing import data_folder, numbered
+from hsengine import folder as folders
 from hsengine.base.files import write_text
-from hsmodels import checkpoint, zoo
+from hsmodels import zoo
 
 HELD_OUT = ("Category-1_a_0010", "Category-2_a_0010", "Category-2_a_0011")
 PRIVATE = ("Category-1_a_0020", "Category-3_a_0020")
@@ -68,7 +69,7 @@ def model_folder(
         "checkpoints": {"best": {"epoch": 3}, "last": {"epoch": 5}},
     }
     states = {"best": zoo.inner(best).state_dict(), "last": zoo.inner(last).state_dict()}
-    checkpoint.save(folder, states, config)  # type: ignore[arg-type]
+    folders.save(folder, states, config)
     return best
 
 

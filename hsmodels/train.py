@@ -2,181 +2,112 @@
 
 from __future__ import annotations
 
-import json
-import math
-import shlex
-import sys
-import tempfile
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from torch import Tensor
 
-from hsdata import BAND_GRID, paths, smote
+from hsdata import BAND_GRID, paths
 from hsdata import catalog as catalogs
 from hsdata.index import leaks
+from hsengine import stage
 from hsengine.base.errors import UserError
-from hsengine.base.files import write_json
-from hsengine.train import Identity, Result, launch, train
+from hsengine.base.files import file_hash
+from hsengine.base.wording import listed
+from hsengine.stage import Trained
 from hsengine.train.averaging import Checkpoint
-from hsmodels import checkpoint, zoo
-from hsmodels import record as records
-from hsmodels.heldout import held_out_rows, training_rows
+from hsmodels import zoo
+from hsmodels.heldout import data_hash, division
 from hsmodels.params import Params
 from hsmodels.reconstruction import Reconstruction
+from hsmodels.zoo import pretrained
 
 _SHOWN_LEAKS = 5
 
 
-@dataclass(frozen=True)
-class Trained:
-    """A finished training: the record in the model's folder, which is empty on all machines but the first."""
-
-    folder: Path
-    config: Mapping[str, Any]
-
-    def __str__(self) -> str:
-        if not self.config:
-            return "took part in the training; machine 0 has the model"
-        best, watch = self.config["checkpoints"]["best"], self.config["watch"]
-        value = best["measures"].get(watch)
-        shown = f"{watch} {value:.4f}" if value is not None else f"no {watch}"
-        return (
-            f"{self.config['model']['name']}: {shown} at epoch {best['epoch']} of {self.config['epochs']} "
-            f"(ended by: {self.config['ended_by']})\nwrote {self.folder} and {paths.CURVES}"
-        )
-
-
 def run(params: Params, *, params_file: Path | None = None, command: Sequence[str] | None = None) -> Trained:
-    """Train the model of `params.yaml`, going on from a saved state if there is one.
+    """Train the model of `params.yaml`; see `hsengine.stage.train`."""
+    from hsmodels.project import PROJECT
 
-    Writes `outputs/model`, `outputs/curves` and `outputs/throughput.json`. With `machine.launch`, starts
-    the processes that share the work; in a process of such a group, takes its part.
-
-    Args:
-        params: the parameters.
-        params_file: where they come from, for the record.
-        command: what the user typed, for the record; this process's own command by default.
-
-    Raises:
-        UserError: the user can mend it: see the message.
-        SystemExit: told to stop, with the state saved; or a process of the group failed.
-    """
-    record = {"command": shlex.join(command or sys.argv), "params_file": str(params_file) if params_file else None}
-    if launch.wanted(params.machine.launch):
-        # What is wrong with the parameters and the data is said here, once.
-        _materials(params)
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder) / "run.json"
-            write_json(file, {"params": params.model_dump_json(), "record": record})
-            machine = launch.spawn("hsmodels.train", [str(file)], params.machine.launch)
-        return Trained(paths.MODEL, checkpoint.record(paths.MODEL) if machine == 0 else {})
-    return _train(params, record)
+    return stage.train(PROJECT, params, params_file=params_file, command=command)
 
 
-def _train(params: Params, record: Mapping[str, Any]) -> Trained:
-    training, held_out = _materials(params)
-    task = Reconstruction(params, training, held_out)
-    identity = records.identity(params, training, held_out)
-    config: dict[str, Any] = {}
+@dataclass(frozen=True)
+class Work:
+    """A training of a model of the zoo, made ready; see `hsengine.project.Work`."""
 
-    def finish(result: Result) -> None:
-        config.update(_config(params, identity, result, record, (len(training), len(held_out)), task.around))
-        write_json(paths.THROUGHPUT, dict(result.speed))
-        weights = {which: _network_state(task, made) for which, made in _both(result).items()}
-        checkpoint.save(paths.MODEL, weights, config)
+    task: Reconstruction
+    configuration: Mapping[str, Any]
+    data: str
+    counts: tuple[int, int]
+    record: Mapping[str, Any]
 
-    train(task, params.train, params.machine, seed=params.seed, identity=identity, name="hyperobject", finish=finish)
-    return Trained(paths.MODEL, config)
+    def weights(self, made: Checkpoint) -> Mapping[str, Tensor]:
+        """A checkpoint's weights under the keys of the published models."""
+        model = self.task.model()
+        model.load_state_dict(made.weights)
+        return zoo.inner(model).state_dict()
 
 
-def _materials(params: Params) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Catalog rows to learn from, synthetic ones included, and those held out.
+def prepare(params: Params) -> Work:
+    """Make the training of `params.yaml` ready.
 
     Raises:
-        UserError: the catalog or the index is missing, they do not belong together, or training would
-            see a held-out sample.
+        UserError: the catalog or the index is missing, they do not belong together, training would see a
+            held-out sample, or the model cannot be made.
     """
     catalog = catalogs.load(paths.CATALOG)
-    held_out, training = held_out_rows(catalog), training_rows(catalog)
-    if (paths.SMOTE / smote.CATALOG_FILE).exists():
-        training = catalogs.concatenated([training, smote.load(paths.SMOTE)])
+    training, held_out = division(catalog)
+    if training["synthetic"].any():
         catalog = catalogs.concatenated([catalog, training[training["synthetic"]]])
-    found = leaks(held_out["id"], catalog=catalog, training=training["id"])
+    found = [str(leak) for leak in leaks(held_out["id"], catalog=catalog, training=training["id"])]
     if found:
-        shown = "\n".join(f"  {leak}" for leak in found[:_SHOWN_LEAKS])
-        more = f"\n  and {len(found) - _SHOWN_LEAKS} more" if len(found) > _SHOWN_LEAKS else ""
         raise UserError(
-            f"Training would see held-out samples:\n{shown}{more}\n"
+            f"Training would see held-out samples:\n{listed(found, _SHOWN_LEAKS)}\n"
             "Hold out others, or drop what leaks: 'hsdata index --help' shows how."
         )
-    return training, held_out
-
-
-def _config(
-    params: Params,
-    identity: Identity,
-    result: Result,
-    record: Mapping[str, Any],
-    counts: tuple[int, int],
-    around: Mapping[str, Any],
-) -> dict[str, Any]:
-    """The record of a training."""
-    return {
-        "format": 1,
-        "model": {
-            "name": params.model,
-            "params": params.models.get(params.model, {}),
-            **around,
-        },
+    task = Reconstruction(params, training, held_out)
+    decides = configuration(params)
+    model = {"name": params.model, "params": decides["models"][params.model], **task.around}
+    record = {
+        "title": zoo.title(model),
+        "model": model,
         "track": params.track,
-        "target": zoo.target_of(params.model),
+        "target": task.target,
         "wavelengths": [float(value) for value in BAND_GRID],
-        "checkpoints": {which: _checkpoint_record(which, made) for which, made in _both(result).items()},
-        "watch": result.watch,
-        "epochs": len(result.history),
-        "ended_by": result.reason,
-        "data": {"hash": identity.data, "training": counts[0], "held_out": counts[1]},
-        "code": identity.code,
-        "files": identity.configuration["files"],
-        "training": identity.key,
-        **record,
-        **records.surroundings(),
-        "params": params.model_dump(mode="json"),
+        "files": decides["files"],
     }
+    return Work(task, decides, data_hash(training, held_out), (len(training), len(held_out)), record)
 
 
-def _checkpoint_record(which: checkpoint.Which, made: Checkpoint) -> dict[str, Any]:
-    """What a file of weights is."""
+def configuration(params: Params) -> dict[str, Any]:
+    """The parameters that decide a training's result, without `train` and `seed`, and the hashes of files they name."""
+    given = params.models.get(params.model, {})
     return {
-        "file": checkpoint.WEIGHTS[which],
-        "epoch": made.epoch,
-        "mean_of_epochs": list(made.averaged),
-        "moving_average": made.moving,
-        "ensemble": False,
-        "measures": {name: value if math.isfinite(value) else None for name, value in made.measures.items()},
+        "track": params.track,
+        "model": params.model,
+        "models": {params.model: given},
+        "residual": params.residual,
+        "stripes": params.stripes,
+        "files": dict(_files(given)),
+        "loss": params.loss.model_dump(mode="json"),
+        "augment": params.augment.model_dump(mode="json"),
+        "convert": params.convert.model_dump(mode="json"),
+        "predict": {"floor": params.predict.floor},
     }
 
 
-def _both(result: Result) -> dict[checkpoint.Which, Checkpoint]:
-    return {"best": result.best, "last": result.last}
-
-
-def _network_state(task: Reconstruction, made: Checkpoint) -> Mapping[str, Tensor]:
-    """A checkpoint's weights under the keys of the published models."""
-    model = task.model()
-    model.load_state_dict(made.weights)
-    return zoo.inner(model).state_dict()
-
-
-def _worker(file: Path) -> None:
-    """The part of one process of a group."""
-    given = json.loads(file.read_text(encoding="utf-8"))
-    _train(Params.model_validate_json(given["params"]), given["record"])
-
-
-if __name__ == "__main__":
-    launch.worker(lambda: _worker(Path(sys.argv[1])))
+def _files(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Hashes of the files that parameters of a model name; of the weights to start from, wherever they are."""
+    for name, value in sorted(given.items()):
+        place = Path(value) if isinstance(value, str) else None
+        if isinstance(value, str) and name == "pretrained":
+            yield name, hashlib.blake2b(pretrained.content(value), digest_size=16).hexdigest()
+        elif place is not None and place.is_file():
+            yield name, file_hash(place)
+        elif place is not None and place.is_dir():
+            files = sorted(file for file in place.rglob("*") if file.is_file())
+            yield from ((f"{name}/{file.relative_to(place).as_posix()}", file_hash(file)) for file in files)

@@ -17,9 +17,10 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 import hsdata.cli
 from hsdata import layout, paths
 from hsdata.testing import data_folder, numbered
+from hsengine import folder
 from hsengine.base.params import read_yaml
 from hsengine.study import recipe
-from hsmodels import checkpoint, evaluate, train, zoo
+from hsmodels import evaluate, train, zoo
 from hsmodels.params import load_params
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -166,7 +167,7 @@ def test_the_second_of_two_experiments_builds_on_the_first(runs, name):
     ]
     assert given["frozen"]
     start = (runs(given["pretrained"])["folder"] / paths.MODEL / "model.safetensors").read_bytes()
-    named = checkpoint.record(second["folder"] / paths.MODEL)["files"]["pretrained"]
+    named = folder.record(second["folder"] / paths.MODEL)["files"]["pretrained"]
     assert named == hashlib.blake2b(start, digest_size=16).hexdigest()
     assert all(torch.equal(weights[1][f"0.{key}"], value) for key, value in weights[0].items())
     assert second["params"].models[second["params"].model]["n_blocks"] == given["n_blocks"]

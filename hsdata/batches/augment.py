@@ -144,28 +144,10 @@ def whole(frame: tuple[int, int]) -> Draw:
     return Draw((), Geometry(0, 0, *frame))
 
 
-def dihedral(values: Values, k: int) -> Values:
-    """One of the eight flips and turns of the last two axes; 0 changes nothing.
+def mosaic_dihedral(plane: Values, k: int) -> Values:
+    """One of the eight flips and turns of an RGGB plane (..., H, W), H and W even, that is RGGB again.
 
     Bit 1 of `k` flips columns, bit 2 flips rows, bit 4 transposes afterwards.
-    """
-    array: Any = values
-    array = _flip(array, -1) if k & 1 else array
-    array = _flip(array, -2) if k & 2 else array
-    return array.swapaxes(-1, -2) if k & 4 else array  # type: ignore[no-any-return]
-
-
-def undo_dihedral(values: Values, k: int) -> Values:
-    """The inverse of `dihedral` for the same `k`."""
-    array: Any = values
-    array = array.swapaxes(-1, -2) if k & 4 else array
-    array = _flip(array, -2) if k & 2 else array
-    return _flip(array, -1) if k & 1 else array  # type: ignore[no-any-return]
-
-
-def mosaic_dihedral(plane: Values, k: int) -> Values:
-    """`dihedral` of an RGGB plane (..., H, W), H and W even, that is RGGB again.
-
     A flipped axis grows by a reflected line at both ends, which restores the phase and loses no
     pixel; `undo_mosaic_dihedral` takes them off what a model made of the plane.
     """
@@ -213,10 +195,6 @@ def _reverse(values: NDArray[Any], axis: int, flip: bool, reflect: bool) -> NDAr
     if not flip:
         return values
     return mosaic_flip(values, axis) if reflect else np.flip(values, axis)
-
-
-def _flip(array: Any, axis: int) -> Any:
-    return np.flip(array, axis) if isinstance(array, np.ndarray) else array.flip(axis)
 
 
 def _take(array: Any, axis: int, lines: list[int]) -> Any:

@@ -17,7 +17,7 @@ from hsdata.batches.cache import SharedArrays
 from hsdata.formats import image, mosaic
 from hsdata.formats.mosaic import MosaicFile
 from hsdata.formats.zarr import ZarrCube
-from hsdata.layout import CUBES, INPUT_MODALITY, RGB_FULL, SCALE, Track
+from hsdata.layout import CUBES, INPUT_MODALITY, RGB_FULL, SCALE, Target, Track
 from hsdata.params import Augment
 from hsdata.paths import RGB_FULL as RENDERED
 from hsdata.paths import ZARR
@@ -76,7 +76,7 @@ class CubeDataset(torch.utils.data.Dataset[dict[str, Any]]):
         seed: int = 0,
         cache: Literal["none", "memory"] = "none",
         input: Literal["track", "rgb_full"] = "track",
-        target: Literal["hsi_61", "rgb_full"] = "hsi_61",
+        target: Target = CUBES,
     ) -> None:
         """Choose samples and modalities.
 

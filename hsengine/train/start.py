@@ -14,8 +14,9 @@ from hsengine.base.errors import UserError
 from hsengine.base.files import file_hash
 from hsengine.base.settings import Train
 from hsengine.base.wording import some
+from hsengine.folder import file_of
 
-WEIGHTS = "model.safetensors"
+WEIGHTS = file_of("best")
 _NAMED = 5
 
 

@@ -17,9 +17,12 @@ from hsdata import layout
 from hsengine.base.errors import UserError
 from hsengine.base.files import file_hash
 from hsengine.base.params import validated
+from hsengine.folder import CONFIG, file_of, read
+from hsengine.predict import Ensemble, Moments, device_of
+from hsengine.predict.run import device_named
 from hsmodels import checkpoint, zoo
-from hsmodels.inference import device_of, predict, reconstruct
-from hsmodels.inference.ensemble import Ensemble, Moments, summary
+from hsmodels.inference import cubes
+from hsmodels.inference.weights import summary
 from hsmodels.params import Params, Predict
 
 
@@ -40,7 +43,7 @@ class Predictor:
     members: Sequence[nn.Module]
     records: Sequence[Mapping[str, Any]]
     track: layout.Track
-    target: str
+    target: layout.Target
     wavelengths: NDArray[np.float64]
     settings: Predict
     weights: NDArray[np.float64] | None = None
@@ -55,19 +58,26 @@ class Predictor:
         """The members as one model."""
         return self.members[0] if len(self.members) == 1 else self.weighted(self.weights)
 
+    @property
+    def trained_on(self) -> list[str | None]:
+        """The hash of the samples that each member was trained on; None where its record does not say."""
+        return [record["data_hash"] for record in self.records]
+
     def weighted(self, weights: NDArray[np.float64] | None) -> nn.Module:
         """The members as one model with weights (members, bands), or their mean."""
         return Ensemble(self.members, weights).to(self.device)
 
     def __call__(self, input: Tensor, model: nn.Module | None = None) -> Tensor:
         """The finished cube (bands, H, W) of an input (C, h, w)."""
-        return reconstruct(self.model if model is None else model, input, self.settings)
+        return cubes.reconstruct(self.model if model is None else model, input, self.settings)
 
     def moments(self, input: Tensor, truth: Tensor) -> Moments:
         """What fitting the weights needs of a held-out sample: input (C, h, w), truth (bands, H, W)."""
         chosen = self.settings
         predictions = [
-            predict(member, input, tile=chosen.tile, overlap=chosen.overlap, tta=chosen.tta, precision=chosen.precision)
+            cubes.predict(
+                member, input, tile=chosen.tile, overlap=chosen.overlap, tta=chosen.tta, precision=chosen.precision
+            )
             for member in self.members
         ]
         return Moments.of(predictions, truth)
@@ -112,14 +122,14 @@ def load(
         UserError: a folder holds no model, the models are of different tracks, bands or targets, the weights are
             for other models, or a setting is not allowed.
     """
-    places = [Path(folder) for folder in folders]
+    places = [Path(place) for place in folders]
     if settings is None:
-        stored = checkpoint.record(places[0]).get("params", {}).get("predict", {})
         # Which models go together is said by the caller, not by the training of one.
-        stored = {key: value for key, value in stored.items() if key not in ("models", "weights")}
-        settings = validated(Predict, stored, f"{places[0]}/{checkpoint.CONFIG}, block predict,")
+        predict = read(places[0], checkpoint.Record).params.predict
+        stored = {key: value for key, value in predict.items() if key not in ("models", "weights")}
+        settings = validated(Predict, stored, f"{places[0]}/{CONFIG}, block predict,")
     settings = validated(Predict, settings.model_dump() | dict(overrides or {}), "The settings of the prediction")
-    where = _device(device)
+    where = device_named(device)
     members, records, configs = [], [], []
     for place in places:
         model, config = checkpoint.load(place, settings.checkpoint)
@@ -165,26 +175,15 @@ def of_params(params: Params, model: str | os.PathLike[str]) -> Predictor:
     return predictor
 
 
-def _device(chosen: torch.device | str | None) -> torch.device:
-    if chosen is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(chosen)
-    except RuntimeError:
-        raise UserError(f"There is no device '{chosen}': give 'cpu', 'cuda' or 'cuda:<number>'.") from None
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise UserError(f"There is no GPU for device '{chosen}': use 'cpu'.")
-    return device
-
-
 def _record(place: Path, which: checkpoint.Which, config: Mapping[str, Any]) -> dict[str, Any]:
     """What a member is; the hash says which weights exactly."""
     return {
         "folder": place.as_posix(),
-        "weights_file": checkpoint.WEIGHTS[which],
-        "weights_blake2b": file_hash(place / checkpoint.WEIGHTS[which]),
-        "config_blake2b": file_hash(place / checkpoint.CONFIG),
+        "weights_file": file_of(which),
+        "weights_blake2b": file_hash(place / file_of(which)),
+        "config_blake2b": file_hash(place / CONFIG),
         "name": config["model"]["name"],
+        "title": zoo.title(config["model"]),
         "params": config["model"]["params"],
         "residual": config["model"].get("residual", "none"),
         "stripes": bool(config["model"].get("stripes", 0)),

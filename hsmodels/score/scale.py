@@ -30,7 +30,10 @@ ERGAS_EPSILON: Final = 1e-12
 
 
 def ergas(squared_error: Tensor, mean: Tensor) -> Tensor:
-    """ERGAS, resolution ratio 1, from each band's mean squared error and mean truth, (..., bands)."""
+    """ERGAS, resolution ratio 1, from each band's mean squared error and mean truth, (..., bands).
+
+    L. Wald, "Quality of high resolution synthesised images: is there a simple criterion?", Fusion of Earth Data, 2000.
+    """
     return 100.0 * root((squared_error / (mean.abs() + ERGAS_EPSILON) ** 2).mean(dim=-1))
 
 

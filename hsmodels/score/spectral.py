@@ -3,6 +3,11 @@
 All of it comes from one walk over strips of pixels that fit in the processor's cache, with intermediate
 results in a few reused buffers. The gradient is written out beside it, so that training on the score
 keeps no copy of the cube either.
+
+The angle (SAM) is that of F. A. Kruse et al., "The spectral image processing system (SIPS)", Remote Sensing of
+Environment 44, 1993; the divergence (SID) that of C.-I Chang, "An information-theoretic approach to spectral
+variability, similarity, and discrimination for hyperspectral image analysis", IEEE Transactions on Information
+Theory 46, 2000.
 """
 
 from __future__ import annotations

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import partial
+import inspect
+from collections.abc import Callable, Mapping
+from functools import partial, wraps
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
 from hsengine.base.errors import UserError
+from hsengine.folder import faults
 from hsmodels.zoo import mst, revsci
 from hsmodels.zoo import pretrained as pretrained_weights
 from hsmodels.zoo.registry import Feed, State, part, register
@@ -64,13 +66,11 @@ def _mark_loaded(cascade: nn.Module, _: object) -> None:
 
 def _load(network: nn.Module, source: str) -> None:
     state = pretrained_weights.weights(source)
-    found = {key: tuple(value.shape) for key, value in state.items()}
-    wanted = {key: tuple(value.shape) for key, value in network.state_dict().items()}
-    if found != wanted:
-        odd = sorted(key for key in found.keys() | wanted.keys() if found.get(key) != wanted.get(key))
+    told = faults(network.state_dict(), state)
+    if told:
         raise UserError(
-            f"'pretrained' names {source}, whose weights do not fit the first network ({', '.join(odd[:5])}"
-            f"{', ...' if len(odd) > 5 else ''}): set n_blocks and n_split as they were in that training."
+            f"'pretrained' names {source}, whose weights do not fit the first network (keys {told}): set n_blocks and "
+            "n_split as they were in that training."
         )
     network.load_state_dict(state)
 
@@ -84,56 +84,42 @@ def infer(state: State, *, up: bool) -> dict[str, Any] | None:
     return None if first is None or second is None else {**first, **second}
 
 
-@register("revsci_mstpp", feeds={1: Feed()}, infer=partial(infer, up=False))
-def revsci_mstpp(
-    n_blocks: NonNegativeInt = 12,
-    n_split: PositiveInt = 2,
-    old_mode: bool = False,
-    in_channels: PositiveInt = 3,
-    out_channels: PositiveInt = 61,
-    n_feat: PositiveInt = 61,
-    stage: PositiveInt = 3,
-    upscale_factor: PositiveInt | None = 1,
-    frozen: bool = True,
-    pretrained: str | None = None,
-) -> nn.Module:
-    """A mosaic to RGB by `revsci_rgb`, then to a cube by `mst_plus_plus`; see these and `Cascade`."""
-    first = revsci.RevSCIRGB(n_blocks, n_split, old_mode)
-    second = mst.MSTPlusPlus(in_channels, out_channels, n_feat, stage, upscale_factor)
-    return Cascade(first, second, frozen=frozen, pretrained=pretrained)
+def _cascade(first: type[revsci.RevSCIRGB] | type[revsci.RevSCIRGBUp]) -> Callable[..., nn.Module]:
+    """The factory of the cascade that begins with a network."""
+
+    def factory(
+        n_blocks: NonNegativeInt = 12,
+        n_split: PositiveInt = 2,
+        old_mode: bool = False,
+        in_channels: PositiveInt = 3,
+        out_channels: PositiveInt = 61,
+        n_feat: PositiveInt = 61,
+        stage: PositiveInt = 3,
+        upscale_factor: PositiveInt | None = 1,
+        frozen: bool = True,
+        pretrained: str | None = None,
+    ) -> nn.Module:
+        """An input to RGB of the cube's size by `first`, then to a cube by `mst_plus_plus`; see `Cascade`."""
+        second = mst.MSTPlusPlus(in_channels, out_channels, n_feat, stage, upscale_factor)
+        return Cascade(first(n_blocks, n_split, old_mode), second, frozen=frozen, pretrained=pretrained)
+
+    return factory
 
 
-@register("revsci_mstpp_up", feeds={2: Feed()}, infer=partial(infer, up=True))
-def revsci_mstpp_up(
-    n_blocks: NonNegativeInt = 12,
-    n_split: PositiveInt = 2,
-    old_mode: bool = False,
-    in_channels: PositiveInt = 3,
-    out_channels: PositiveInt = 61,
-    n_feat: PositiveInt = 61,
-    stage: PositiveInt = 3,
-    upscale_factor: PositiveInt | None = 1,
-    frozen: bool = True,
-    pretrained: str | None = None,
-) -> nn.Module:
-    """A small RGB image to full size by `revsci_rgb_up`, then to a cube; see `revsci_mstpp`."""
-    first = revsci.RevSCIRGBUp(n_blocks, n_split, old_mode)
-    second = mst.MSTPlusPlus(in_channels, out_channels, n_feat, stage, upscale_factor)
-    return Cascade(first, second, frozen=frozen, pretrained=pretrained)
+def _from_the_start(factory: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
+    """A cascade's factory for both networks trained together, which leaves nothing to say about the first alone."""
+
+    @wraps(factory)
+    def joint(**params: Any) -> nn.Module:
+        return factory(**params, frozen=False)
+
+    signature = inspect.signature(factory, eval_str=True)
+    kept = [value for name, value in signature.parameters.items() if name not in ("frozen", "pretrained")]
+    joint.__signature__ = signature.replace(parameters=kept)  # type: ignore[attr-defined]
+    return joint
 
 
-@register("revsci_mstpp_no_pretrain", feeds={1: Feed()}, infer=partial(infer, up=False))
-def revsci_mstpp_no_pretrain(
-    n_blocks: NonNegativeInt = 12,
-    n_split: PositiveInt = 2,
-    old_mode: bool = False,
-    in_channels: PositiveInt = 3,
-    out_channels: PositiveInt = 61,
-    n_feat: PositiveInt = 61,
-    stage: PositiveInt = 3,
-    upscale_factor: PositiveInt | None = 1,
-) -> nn.Module:
-    """`revsci_mstpp`, both networks trained from the start."""
-    return revsci_mstpp(
-        n_blocks, n_split, old_mode, in_channels, out_channels, n_feat, stage, upscale_factor, frozen=False
-    )
+_MOSAIC, _SMALL = _cascade(revsci.RevSCIRGB), _cascade(revsci.RevSCIRGBUp)
+register("revsci_mstpp", feeds={1: Feed()}, infer=partial(infer, up=False))(_MOSAIC)
+register("revsci_mstpp_up", feeds={2: Feed()}, infer=partial(infer, up=True))(_SMALL)
+register("revsci_mstpp_no_pretrain", feeds={1: Feed()}, infer=partial(infer, up=False))(_from_the_start(_MOSAIC))

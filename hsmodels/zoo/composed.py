@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
+
+from hsengine.predict.ensemble import Ensemble
 
 
 class Residual(nn.Module):
@@ -71,15 +71,12 @@ class Striped(nn.Module):
 def bias_of(model: nn.Module, width: int) -> Tensor | None:
     """The fixed pattern of a whole frame, (bands, 1, width), that a model's `forward` leaves out.
 
-    None where the model has none, or knows fewer columns. A model made of `members` with `weights`
-    (members, bands, 1, 1) has the weighted sum of theirs.
+    None where the model has none, or knows fewer columns. An ensemble has the weighted sum of its members'.
     """
     if isinstance(model, Striped):
         return model.bias[:, None, :width].detach() if width <= model.bias.shape[1] else None
-    members: Any = getattr(model, "members", None)
-    if members is None:
+    if not isinstance(model, Ensemble):
         return None
-    weights: Any = model.weights
-    biases = [(bias_of(member, width), weight) for member, weight in zip(members, weights, strict=True)]
-    found = [bias * weight for bias, weight in biases if bias is not None]
+    biases = [(bias_of(member, width), weight) for member, weight in zip(model.members, model.weights, strict=True)]
+    found = [bias * weight[:, None, None] for bias, weight in biases if bias is not None]
     return torch.stack(found).sum(dim=0) if found else None

@@ -1,5 +1,8 @@
 """MST++: transformers that attend across channels, for RGB images and mosaics.
 
+Y. Cai et al., "MST++: Multi-stage spectral-wise transformer for efficient spectral reconstruction", CVPR Workshops
+2022 (arXiv:2204.07908).
+
 The attention of a block needs neither queries nor keys of pixel size. With S = XᵀX, the C × C
 Gram matrix of the block's input over the pixels, the products of keys and queries are Wk S Wqᵀ
 and their squared norms are the diagonals of Wk S Wkᵀ and Wq S Wqᵀ; attention, values and output
@@ -10,7 +13,7 @@ throughout (channels last), where a 1 × 1 convolution is a matrix product witho
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any, Literal, cast
 
@@ -23,7 +26,7 @@ from hsmodels.zoo import bayer
 from hsmodels.zoo.convolution import convolve
 from hsmodels.zoo.feed_forward import Weights, residual_feed_forward
 from hsmodels.zoo.precision import native
-from hsmodels.zoo.registry import Fed, Feed, State, register
+from hsmodels.zoo.registry import Fed, Feed, Placed, State, register
 
 _MULTIPLE = 8  # two levels of stride 2, and windows of whole pairs below them
 _GRAM_PIXELS = 4096
@@ -318,8 +321,18 @@ def _factor(expand: Tensor | None) -> int | None:
     return None if expand is None else math.isqrt(expand.shape[0] // expand.shape[1])
 
 
+def _on_packed_mosaics(params: Mapping[str, Any]) -> Placed | None:
+    """Half-size input of four channels is a mosaic's cells, as `mstpp` packs them."""
+    if (params["in_channels"], params["upscale_factor"]) != (4, 2):
+        return None
+    return 1, "mstpp", {"mosaic": "packed", **{key: params[key] for key in ("out_channels", "n_feat", "stage")}}
+
+
 @register(
-    "mst_plus_plus_up", feeds={2: Feed(fixed={"in_channels": 3, "upscale_factor": 2})}, infer=partial(infer, up=True)
+    "mst_plus_plus_up",
+    feeds={2: Feed(fixed={"in_channels": 3, "upscale_factor": 2})},
+    infer=partial(infer, up=True),
+    elsewhere=_on_packed_mosaics,
 )
 class MSTPlusPlusUp(MST):
     """MST++ with late upsampling.

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from hsdata import paths
 from hsengine.base.errors import UserError
+from hsengine.folder import file_of
 
-FILE = "model.safetensors"
+FILE = file_of("best")
 
 
 def content(source: str) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import pickle
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,9 @@ import torch
 from numpy.dtypes import BoolDType, Float32DType, Float64DType, Int64DType
 from torch import Tensor, nn
 
-from hsdata.cube import BAND_GRID
 from hsengine.base.errors import UserError
+from hsengine.base.wording import some
+from hsengine.folder import faults
 from hsmodels.zoo import registry
 
 # Where a checkpoint's state dict stands, beside the epoch and the optimiser's state.
@@ -51,47 +52,11 @@ def import_checkpoint(path: str | Path, name: str | None = None) -> tuple[nn.Mod
     state = _plain(_state(content, file))
     chosen, params = _recognised(state, name or _named(content), file)
     model = registry.build(chosen, **params)
-    _verify(model.state_dict(), state, chosen, file)
+    told = faults(model.state_dict(), state)
+    if told:
+        raise UserError(f"{file} looks like {chosen}, but does not fit it: keys {told}. Get the file again.")
     model.load_state_dict(state)
     return model.eval(), {"model_name": chosen, **params}
-
-
-def import_to(path: str | Path, folder: str | Path, name: str | None = None) -> dict[str, Any]:
-    """Write a published checkpoint as a model folder that `hsmodels.load` reads.
-
-    Args:
-        path: see `import_checkpoint`.
-        folder: the folder to write.
-        name: see `import_checkpoint`.
-
-    Returns:
-        The folder's record.
-
-    Raises:
-        UserError: see `import_checkpoint`; or no track feeds the model, or its bands are not the challenge's.
-    """
-    from hsmodels import checkpoint
-
-    model, config = import_checkpoint(path, name)
-    chosen = config.pop("model_name")
-    bands = registry.entry(chosen).bands
-    if bands is not None and config[bands] != len(BAND_GRID):
-        raise UserError(
-            f"{path} is of a model with {config[bands]} bands, whose wavelengths it does not say; only models "
-            f"with the {len(BAND_GRID)} bands of the challenge can be written."
-        )
-    track, chosen, params = _on_track(chosen, config, Path(path))
-    record = {
-        "format": 1,
-        "model": {"name": chosen, "params": params},
-        "track": track,
-        "target": registry.target_of(chosen),
-        "wavelengths": [float(value) for value in BAND_GRID],
-        "checkpoints": {"best": {"file": checkpoint.WEIGHTS["best"], "ensemble": False}},
-        "imported_from": Path(path).name,
-    }
-    checkpoint.save(Path(folder), {"best": model.state_dict()}, record)
-    return record
 
 
 def _read(file: Path) -> Any:
@@ -101,7 +66,7 @@ def _read(file: Path) -> Any:
         with torch.serialization.safe_globals(_HARMLESS):
             return torch.load(file, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise UserError(f"There is no checkpoint {file}.") from None
+        raise UserError(f"There is no checkpoint {file}: check the path.") from None
     except pickle.UnpicklingError as error:
         if "weights only load failed" in str(error).lower():
             raise UserError(
@@ -123,7 +88,7 @@ def _state(content: Any, file: Path) -> Mapping[str, Tensor]:
         if _is_state(value):
             state: Mapping[str, Tensor] = value
             return state
-    raise UserError(f"{file} holds no state dict, neither bare nor under one of {', '.join(_PLACES)}.")
+    raise UserError(f"{file} holds no state dict, neither bare nor under one of {', '.join(_PLACES)}: save one.")
 
 
 def _plain(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -153,32 +118,6 @@ def _recognised(state: Mapping[str, Tensor], name: str | None, file: Path) -> tu
         if params is not None:
             return row.name, params
     raise UserError(
-        f"{file} is not a checkpoint of {name or 'a known model'}: its first keys are {_listed(list(state))}."
+        f"{file} is not a checkpoint of {name or 'a known model'}: its first keys are {some(list(state), _SHOWN)}. "
+        f"Give one of {', '.join(row.name for row in registry.entries().values() if row.infer)}."
     )
-
-
-def _verify(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor], name: str, file: Path) -> None:
-    both = wanted.keys() & found.keys()
-    faults = {
-        "missing": [key for key in wanted if key not in found],
-        "unexpected": [key for key in found if key not in wanted],
-        "of another shape": [key for key in wanted if key in both and wanted[key].shape != found[key].shape],
-    }
-    told = [f"{len(keys)} {fault} ({_listed(keys)})" for fault, keys in faults.items() if keys]
-    if told:
-        raise UserError(f"{file} looks like {name}, but does not fit it: keys {'; '.join(told)}.")
-
-
-def _on_track(name: str, params: dict[str, Any], file: Path) -> tuple[int, str, dict[str, Any]]:
-    """The track that feeds a model, with the model's name and parameters there."""
-    for track, feed in registry.entry(name).feeds.items():
-        if all(params.get(key, value) == value for key, value in feed.fixed.items()):
-            return track, name, {**feed.defaults, **params}
-    if name == "mst_plus_plus_up" and (params["in_channels"], params["upscale_factor"]) == (4, 2):
-        kept = {key: params[key] for key in ("out_channels", "n_feat", "stage")}
-        return 1, "mstpp", {"mosaic": "packed", **kept}
-    raise UserError(f"{file} is of {name} with {params}, which no track's input fits.")
-
-
-def _listed(keys: Sequence[str]) -> str:
-    return ", ".join(keys[:_SHOWN]) + (", ..." if len(keys) > _SHOWN else "")

@@ -1,4 +1,4 @@
-"""Raw2HSI: a residual network on the packed mosaic, the official baseline of track 1."""
+"""Raw2HSI: a residual network on the packed mosaic, the challenge's own baseline of track 1."""
 
 from __future__ import annotations
 

@@ -15,13 +15,17 @@ from pydantic import create_model
 from torch import Tensor, nn
 
 from hsdata.cube import BAND_GRID
-from hsdata.layout import CUBES
+from hsdata.layout import CUBES, Target
 from hsengine.base.errors import UserError
 from hsengine.base.params import Section, validated
 from hsmodels.zoo.composed import Residual, Striped
 
+__loads__ = ("hsmodels.zoo.*",)
+
 Factory = TypeVar("Factory", bound=Callable[..., nn.Module])
 State = Mapping[str, Tensor]
+Placed = tuple[int, str, dict[str, Any]]
+"""A track, and the name and parameters of the model that takes its batches."""
 
 _INPUTS = {1: "one RGGB mosaic plane", 2: "an RGB image of half the cube's size"}
 _BANDS = len(BAND_GRID)
@@ -49,9 +53,10 @@ class Entry:
     name: str
     factory: Callable[..., nn.Module]
     feeds: Mapping[int, Feed]
-    target: str
+    target: Target
     bands: str | None
     infer: Callable[[State], dict[str, Any] | None] | None
+    elsewhere: Callable[[Mapping[str, Any]], Placed | None]
 
     @property
     def schema(self) -> type[Section]:
@@ -93,9 +98,10 @@ def register(
     name: str,
     *,
     feeds: Mapping[int, Feed],
-    target: str = CUBES,
+    target: Target = CUBES,
     bands: str | None = "out_channels",
     infer: Callable[[State], dict[str, Any] | None] | None = None,
+    elsewhere: Callable[[Mapping[str, Any]], Placed | None] = lambda params: None,
 ) -> Callable[[Factory], Factory]:
     """Put a model under `name` into the registry.
 
@@ -108,10 +114,11 @@ def register(
         target: modality that the model predicts.
         bands: the parameter that holds the number of bands; None where it has none.
         infer: reads the parameters off a published state dict; None for one of another family.
+        elsewhere: which model of the same state keys takes a track's batches, for parameters that none of `feeds` has.
     """
 
     def add(factory: Factory) -> Factory:
-        _ENTRIES[name] = Entry(name, factory, feeds, target, bands, infer)
+        _ENTRIES[name] = Entry(name, factory, feeds, target, bands, infer, elsewhere)
         return factory
 
     return add
@@ -158,14 +165,33 @@ def entry(name: str) -> Entry:
     raise UserError(f"There is no model '{name}'.{hint} The models are: {', '.join(names())}.")
 
 
-def target_of(name: str) -> str:
+def target_of(name: str) -> Target:
     """The modality that a model predicts: cubes, or full-size RGB where it is a first stage to pre-train."""
     return entry(name).target
 
 
+def title(model: Mapping[str, Any]) -> str:
+    """What a model is, in words: `mstpp over kernel_ridge with stripes`.
+
+    Args:
+        model: `name`, and what it is put into as `for_track` takes it, as the record of a training has it.
+    """
+    residual, stripes = model.get("residual", "none"), model.get("stripes", 0)
+    return f"{model['name']}{'' if residual == 'none' else f' over {residual}'}{' with stripes' if stripes else ''}"
+
+
 def is_trained(name: str) -> bool:
-    """Whether a model is descended to; those in closed form are solved for."""
+    """Whether a model is trained by descent; those in closed form are solved for."""
     return not getattr(entry(name).factory, "closed_form", False)
+
+
+def on_track(name: str, params: Mapping[str, Any]) -> Placed | None:
+    """The track that feeds a model of these parameters, with the model's name and parameters there; None without."""
+    row = entry(name)
+    for track, feed in row.feeds.items():
+        if all(params.get(key, value) == value for key, value in feed.fixed.items()):
+            return track, name, {**feed.defaults, **params}
+    return row.elsewhere(params)
 
 
 def build(name: str, **params: Any) -> nn.Module:
@@ -258,7 +284,7 @@ def base_of(model: nn.Module) -> nn.Module | None:
 
 
 def is_closed_form(model: nn.Module) -> bool:
-    """Whether the network of what `for_track` or `build` made is solved for by `fit`, not descended to."""
+    """Whether the network of what `for_track` or `build` made is solved for by `fit`, not trained by descent."""
     return bool(getattr(inner(model), "closed_form", False))
 
 

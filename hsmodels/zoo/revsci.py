@@ -1,4 +1,8 @@
-"""TRevSCI: reversible networks that demosaic a plane to RGB, to be followed by a spectral network."""
+"""TRevSCI: reversible networks that demosaic a plane to RGB, to be followed by a spectral network.
+
+The reversible blocks are those of Z. Cheng et al., "Memory-efficient network for large-scale video compressive
+sensing" (RevSCI), CVPR 2021 (arXiv:2103.03089); TRevSCI is the challenge's own use of them for mosaics.
+"""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ import torch
 
 import hsmodels
 from hsdata import BAND_GRID
+from hsengine import folder as folders
 from hsengine.base.errors import UserError
 from hsmodels import checkpoint, zoo
 
@@ -25,7 +26,7 @@ def trained(tmp_path):
     """A model's folder with different weights in its two checkpoints."""
     folder = tmp_path / "model"
     best, last = (zoo.inner(zoo.for_track("example", 2, {"width": 4})) for _ in range(2))
-    checkpoint.save(folder, {"best": best.state_dict(), "last": last.state_dict()}, _config(width=4))
+    folders.save(folder, {"best": best.state_dict(), "last": last.state_dict()}, _config(width=4))
     return folder, best, last
 
 
@@ -42,7 +43,7 @@ def test_both_checkpoints_come_back_with_the_record_of_the_one_that_was_chosen(t
 
 def test_a_model_of_track_1_comes_back_with_its_own_way_to_take_a_mosaic(tmp_path):
     model = zoo.for_track("example", 1, {"width": 4}).eval()
-    checkpoint.save(tmp_path / "m", {"best": zoo.inner(model).state_dict()}, _config(track=1, width=4))
+    folders.save(tmp_path / "m", {"best": zoo.inner(model).state_dict()}, _config(track=1, width=4))
     plane = torch.rand(1, 1, 8, 8)
     assert torch.equal(hsmodels.load(tmp_path / "m")[0](plane), model(plane))
 
@@ -50,7 +51,7 @@ def test_a_model_of_track_1_comes_back_with_its_own_way_to_take_a_mosaic(tmp_pat
 def test_wrappers_leave_no_trace_in_the_keys(tmp_path):
     network = zoo.build("example", width=4)
     wrapped = {f"module._orig_mod.{key}": value for key, value in network.state_dict().items()}
-    checkpoint.save(tmp_path / "m", {"best": wrapped}, _config(width=4))
+    folders.save(tmp_path / "m", {"best": wrapped}, _config(width=4))
     assert safetensors.torch.load_file(tmp_path / "m" / "model.safetensors").keys() == network.state_dict().keys()
 
 
@@ -88,6 +89,34 @@ def test_what_is_no_model_folder_is_told_so(tmp_path, trained):
         checkpoint.load(folder)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"track": 3},
+        {"track": "2"},
+        {"wavelengths": []},
+        {"wavelengths": [float("nan")] * 61},
+        {"wavelengths": "400 to 1000"},
+        {"model": "example"},
+        {"model": {"name": "example", "params": []}},
+        {"model": {"name": "example", "residual": 1}},
+        {"model": {"name": "example", "stripes": "many"}},
+        {"checkpoints": []},
+        {"checkpoints": {"best": 3}},
+        {"params": []},
+        {"params": {"predict": [1]}},
+        {"data": 3},
+        {"data": {"hash": ["x"]}},
+    ],
+)
+def test_a_record_with_entries_of_the_wrong_kind_is_named(trained, changes):
+    folder, _, _ = trained
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | changes))
+    with pytest.raises(UserError, match=rf"config\.json does not say what model this is(.|\n)*{next(iter(changes))}"):
+        checkpoint.load(folder)
+
+
 def test_a_full_disk_leaves_the_old_folder_whole(trained, monkeypatch):
     folder, best, _ = trained
     before = {file.name: file.read_bytes() for file in folder.iterdir()}
@@ -97,6 +126,6 @@ def test_a_full_disk_leaves_the_old_folder_whole(trained, monkeypatch):
 
     monkeypatch.setattr("pathlib.Path.write_bytes", full)
     with pytest.raises(UserError, match="No space left"):
-        checkpoint.save(folder, {"best": best.state_dict()}, {})
+        folders.save(folder, {"best": best.state_dict()}, {})
     assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
     assert [file.name for file in folder.parent.iterdir()] == ["model"]

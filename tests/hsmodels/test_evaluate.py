@@ -12,11 +12,12 @@ from hsdata import catalog, paths, render
 from hsdata.cube import BAND_GRID
 from hsdata.formats import hdf5, image
 from hsdata.region import NAMES, regions
+from hsengine import folder
 from hsengine.base.errors import UserError
-from hsmodels import checkpoint, evaluate, heldout, score, tally, zoo
-from hsmodels.inference import ensemble, predictor, reconstruct
+from hsmodels import evaluate, heldout, score, zoo
+from hsmodels.inference import predictor, reconstruct
+from hsmodels.inference import weights as ensemble
 from hsmodels.params import Evaluate, Params, Predict
-from hsmodels.record import data_hash
 from hsmodels.testing import HELD_OUT, model_folder, project
 
 
@@ -53,7 +54,7 @@ def test_scores_are_those_of_the_finished_predictions_and_their_means() -> None:
         assert found[key] == pytest.approx(table[key].mean(), rel=1e-12)
     assert found["category"]["2"] == {"SSC": pytest.approx(table["SSC"][1:].mean()), "images": 2}
     assert found["images"] == 3 and found["run"]["model"] == "example" and found["run"]["members"] == 1
-    assert f"SSC {found['SSC']:.4f} of the best checkpoint" in str(summary)
+    assert f"SSC {found['SSC']:.4f} of example, the best checkpoint," in str(summary)
 
 
 def test_regions_are_scored_by_themselves_over_the_images_that_have_them() -> None:
@@ -114,12 +115,12 @@ def test_baselines_see_training_samples_only(monkeypatch: pytest.MonkeyPatch) ->
     model_folder(track=2)
     seen = []
 
-    class Watched(heldout.Samples):
+    class Watched(heldout.Frames):
         def __init__(self, rows: pd.DataFrame, *given: object) -> None:
             seen.append(set(rows["id"]))
             super().__init__(rows, *given)
 
-    monkeypatch.setattr(evaluate, "Samples", Watched)
+    monkeypatch.setattr(evaluate, "Frames", Watched)
     evaluate.run(params(baselines=True))
     assert seen == [set(HELD_OUT), {"Category-1_a_0000", "Category-1_a_0001", "Category-2_a_0000"}]
 
@@ -182,9 +183,9 @@ def test_a_model_trained_on_what_is_held_out_now_is_warned_of() -> None:
     assert "WARNING" not in str(evaluate.run(params()))
     assert metrics()["run"]["same_division"] is None
     frame = catalog.load(paths.CATALOG)
-    current = data_hash(heldout.training_set(frame), heldout.held_out_rows(frame))
+    current = heldout.data_hash(*heldout.division(frame))
     for given, expected in ((current, True), ("another", False)):
-        record = checkpoint.record(paths.MODEL)
+        record = folder.record(paths.MODEL)
         (paths.MODEL / "config.json").write_text(json.dumps(record | {"data": {"hash": given}}))
         assert ("WARNING" in str(evaluate.run(params()))) is not expected
         assert metrics()["run"]["same_division"] is expected
@@ -199,7 +200,7 @@ def test_a_failure_leaves_the_last_evaluation(monkeypatch: pytest.MonkeyPatch) -
     def broken(*_: object, **__: object) -> None:
         raise UserError("no more")
 
-    monkeypatch.setattr(tally.score, "ssc_regions", broken)
+    monkeypatch.setattr(score, "ssc_regions", broken)
     with pytest.raises(UserError):
         evaluate.run(params())
     assert {path: path.read_bytes() for path in paths.OUTPUTS.rglob("*") if path.is_file()} == before

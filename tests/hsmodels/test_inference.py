@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from hsengine.base.errors import UserError
+from hsengine.predict import Moments
+from hsengine.predict.tiles import STEP, fades, margin_of, spans
 from hsmodels import zoo
 from hsmodels.inference import Ensemble, finish, predict, reconstruct, seam_error
-from hsmodels.inference.ensemble import Moments
-from hsmodels.inference.tiles import STEP, fades, margin_of, spans
 from hsmodels.params import Predict
 from hsmodels.zoo.composed import Striped
 

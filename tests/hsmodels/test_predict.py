@@ -16,7 +16,8 @@ from hsdata.formats import image, mosaic
 from hsdata.testing import smooth_cube
 from hsengine.base.errors import UserError
 from hsmodels import predict
-from hsmodels.inference import ensemble, reconstruct
+from hsmodels.inference import reconstruct
+from hsmodels.inference import weights as ensemble
 from hsmodels.params import Predict
 from hsmodels.testing import model_folder
 

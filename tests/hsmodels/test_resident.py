@@ -9,7 +9,7 @@ from hsdata.batches.dataset import CubeDataset
 from hsdata.params import Augment
 from hsengine.base.errors import UserError
 from hsmodels import testing
-from hsmodels.heldout import training_rows
+from hsmodels.heldout import division
 from hsmodels.resident import ResidentSamples
 
 
@@ -17,7 +17,7 @@ from hsmodels.resident import ResidentSamples
 def test_items_are_those_of_the_dataset_that_reads_files(tmp_path, monkeypatch, track):
     monkeypatch.chdir(tmp_path)
     testing.project(track)
-    rows = training_rows(catalogs.load(paths.CATALOG))
+    rows = division(catalogs.load(paths.CATALOG))[0]
     for crop in (None, 8):
         chosen = {"track": track, "augment": Augment(crop=crop, noise=0.1, jitter=0.1), "seed": 5}
         files = CubeDataset(rows, **chosen)
@@ -35,6 +35,6 @@ def test_cubes_that_do_not_fit_on_the_gpu_are_told_so(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     testing.project(2)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1000, 2000))
-    samples = ResidentSamples(training_rows(catalogs.load(paths.CATALOG)), device=torch.device("cuda"), track=2)
+    samples = ResidentSamples(division(catalogs.load(paths.CATALOG))[0], device=torch.device("cuda"), track=2)
     with pytest.raises(UserError, match=r"machine\.cache: the 3 hsi_61 need about"):
         samples[0, 0, 0]

@@ -13,8 +13,9 @@ import torch
 
 from hsdata import paths
 from hsdata.formats import image, mosaic
+from hsengine import folder
 from hsengine.base.errors import UserError
-from hsmodels import checkpoint, packing, submit, zoo
+from hsmodels import packing, submit, zoo
 from hsmodels.inference import reconstruct
 from hsmodels.params import Params, Predict
 from hsmodels.testing import PRIVATE, model_folder, project
@@ -69,12 +70,12 @@ def test_the_chosen_checkpoint_is_submitted_and_recorded() -> None:
     assert sums[0] != sums[1]
 
 
-def test_without_private_samples_nothing_is_made() -> None:
+def test_without_private_samples_a_note_says_so_and_the_experiment_ends_well() -> None:
     project(2, private=[])
     model_folder(track=2)
-    with pytest.raises(UserError, match="no sample of test-private"):
-        submit.run(Params(track=2))
-    assert not paths.SUBMISSION.exists()
+    done = submit.run(Params(track=2))
+    assert "no sample of test-private" in str(done) and "track2/test-private/" in str(done)
+    assert [file.name for file in paths.SUBMISSION.iterdir()] == [submit.NOTHING]
 
 
 def test_a_first_stage_leaves_a_note_and_does_not_fail() -> None:
@@ -129,7 +130,7 @@ def test_a_diverged_model_is_not_submitted() -> None:
     project(2)
     model = model_folder(track=2)
     state = {key: torch.full_like(value, torch.nan) for key, value in zoo.inner(model).state_dict().items()}
-    checkpoint.save(paths.MODEL, {"best": state}, checkpoint.record(paths.MODEL))
+    folder.save(paths.MODEL, {"best": state}, folder.record(paths.MODEL))
     with pytest.raises(UserError, match="not finite"):
         submit.run(Params(track=2))
     assert not paths.SUBMISSION.exists()

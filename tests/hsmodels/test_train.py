@@ -16,11 +16,12 @@ from hsdata import paths
 from hsengine.base.errors import UserError
 from hsengine.base.files import write_text
 from hsengine.base.settings import Machine
-from hsmodels import record as records
+from hsengine.train.identity import identity, sources
 from hsmodels import score, testing, train, zoo
-from hsmodels.heldout import held_out_rows, training_rows
+from hsmodels.heldout import data_hash, division
 from hsmodels.inference import finish, reconstruct
 from hsmodels.params import Params, Predict
+from hsmodels.project import PROJECT
 from hsmodels.reconstruction import Reconstruction
 
 
@@ -64,7 +65,7 @@ def test_a_model_is_trained_scored_and_can_be_loaded(project):
     assert config["data"]["held_out"] == 3
     assert config["packages"]["torch"] == importlib.metadata.version("torch")
     assert "example: val/SSC" in str(done)
-    task = Reconstruction(_params(project), *train._materials(_params(project)))
+    task = Reconstruction(_params(project), *division(catalogs.load(paths.CATALOG)))
     values = []
     for index in range(3):
         item = task.held_out()[0, index, 0]
@@ -88,9 +89,11 @@ def _composed(residual="kernel_ridge", stripes=True, **changes):
 
 
 def test_a_residual_with_stripes_is_trained_saved_and_scored_alike(project):
-    config = train.run(_composed()).config
+    done = train.run(_composed())
+    config = done.config
+    assert str(done).startswith("example over kernel_ridge with stripes: val/SSC")
     model, _ = hsmodels.load(which="last")
-    task = Reconstruction(_composed(), *train._materials(_composed()))
+    task = Reconstruction(_composed(), *division(catalogs.load(paths.CATALOG)))
     values = []
     for index in range(3):
         item = task.held_out()[0, index, 0]
@@ -187,11 +190,11 @@ def test_what_is_missing_or_wrong_is_told_before_anything_is_made(project):
 
 
 def test_what_a_training_is_made_of_decides_whose_state_it_takes(project, tmp_path):
-    frame = catalogs.load(paths.CATALOG)
-    rows = training_rows(frame), held_out_rows(frame)
+    rows = division(catalogs.load(paths.CATALOG))
 
     def key(params, rows=rows):
-        return records.identity(params, *rows).key
+        work = train.Work(None, train.configuration(params), data_hash(*rows), (0, 0), {})
+        return identity(work, params.train, seed=params.seed, entries=PROJECT.entries).key
 
     plain = key(_params())
     assert key(_params(loader_workers=2, state_minutes=1, launch={"processes": 2}, trackers=["tensorboard"])) == plain
@@ -208,7 +211,7 @@ def test_what_a_training_is_made_of_decides_whose_state_it_takes(project, tmp_pa
 
 
 def test_the_sources_that_training_runs_through_are_found():
-    found = records._sources()
+    found = sources(PROJECT.entries)
     assert {"hsengine.train.loop", "hsmodels.zoo.raw2hsi", "hsmodels.losses", "hsdata.batches.augment"} <= found.keys()
     assert not {"hsmodels.evaluate", "hsmodels.cli", "hsdata.convert"} & found.keys()
 

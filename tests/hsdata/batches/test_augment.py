@@ -1,5 +1,4 @@
 import numpy as np
-import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -181,20 +180,6 @@ def test_jitter_scales_each_band_as_a_whole() -> None:
 def test_the_crop_follows_its_steps() -> None:
     options = Augment(crop=8, crop_steps={10: 16, 20: None})
     assert [augment.crop_at(options, epoch) for epoch in (0, 9, 10, 19, 20, 99)] == [8, 8, 16, 16, None, None]
-
-
-@pytest.mark.parametrize("k", range(8))
-@pytest.mark.parametrize("make", [np.asarray, torch.as_tensor])
-def test_dihedral_has_an_inverse(k: int, make: object) -> None:
-    values = make(np.random.default_rng(k).random((2, 3, 4, 6)))  # type: ignore[operator]
-    turned = augment.dihedral(values, k)
-    assert tuple(turned.shape[-2:]) == ((6, 4) if k & 4 else (4, 6))
-    np.testing.assert_array_equal(augment.undo_dihedral(turned, k), values)
-
-
-def test_the_eight_dihedral_views_differ() -> None:
-    values = np.arange(9).reshape(3, 3)
-    assert len({augment.dihedral(values, k).tobytes() for k in range(8)}) == 8
 
 
 @settings(max_examples=30)

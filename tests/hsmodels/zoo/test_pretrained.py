@@ -6,13 +6,10 @@ import pytest
 import safetensors.torch
 import torch
 
-from hsdata import catalog as catalogs
 from hsdata import paths
 from hsengine.base.errors import UserError
-from hsmodels import record
-from hsmodels.heldout import held_out_rows, training_rows
+from hsmodels import train
 from hsmodels.params import Params
-from hsmodels.testing import project
 from hsmodels.zoo import pretrained
 
 
@@ -93,13 +90,9 @@ def test_a_revision_whose_model_is_lost_is_explained(here):
 
 
 def test_saved_state_belongs_to_the_content_of_the_weights_wherever_they_are(here):
-    project(1)
-    frame = catalogs.load(paths.CATALOG)
-    rows = training_rows(frame), held_out_rows(frame)
-
     def key(source):
         given = {"model": "revsci_mstpp", "models": {"revsci_mstpp": {"pretrained": source}}}
-        return record.identity(Params(track=1, **given), *rows).key
+        return train.configuration(Params(track=1, **given))["files"]["pretrained"]
 
     Path("first").mkdir()
     _write("first/model.safetensors", 1.0)

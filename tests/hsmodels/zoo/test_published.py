@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from hsengine.base.errors import UserError
-from hsmodels import checkpoint, zoo
+from hsmodels import checkpoint, import_checkpoint, zoo
 
 MST = {"n_feat": 4, "out_channels": 4, "stage": 2}
 CASES = {
@@ -79,7 +79,7 @@ def test_missing_unexpected_and_misshapen_keys_are_listed(tmp_path):
     state["extra"] = torch.zeros(1)
     state["tail.conv.bias"] = torch.zeros(9)
     torch.save(state, tmp_path / "best.tar")
-    with pytest.raises(UserError, match=r"1 missing \(tail.bn.bias\); 1 unexpected \(extra\); 1 of another shape"):
+    with pytest.raises(UserError, match=r"1 missing \(tail.bn.bias\); 1 unknown \(extra\); 1 of another shape"):
         zoo.import_checkpoint(tmp_path / "best.tar")
     del state["out_conv.weight"], state["head.conv.weight"]
     torch.save(state, tmp_path / "best.tar")
@@ -98,7 +98,7 @@ def test_files_that_are_no_checkpoints_are_named(tmp_path, content):
 def test_a_folder_that_import_writes_is_loaded_as_any_trained_model(tmp_path):
     model = zoo.build("mst_plus_plus_up", in_channels=4, n_feat=4, stage=1).eval()
     torch.save({"model": model.state_dict()}, tmp_path / "best.tar")
-    zoo.import_to(tmp_path / "best.tar", tmp_path / "model")
+    import_checkpoint.run(tmp_path / "best.tar", tmp_path / "model")
     found, config = checkpoint.load(tmp_path / "model")
     plane = torch.rand(1, 1, 8, 8)
     with torch.no_grad():
@@ -109,4 +109,13 @@ def test_a_folder_that_import_writes_is_loaded_as_any_trained_model(tmp_path):
 def test_other_bands_than_the_challenges_cannot_be_written(tmp_path):
     torch.save(zoo.build("raw2hsi", **CASES["raw2hsi"]).state_dict(), tmp_path / "best.tar")
     with pytest.raises(UserError, match="5 bands, whose wavelengths it does not say"):
-        zoo.import_to(tmp_path / "best.tar", tmp_path / "model")
+        import_checkpoint.run(tmp_path / "best.tar", tmp_path / "model")
+
+
+def test_a_folder_with_other_things_in_it_is_not_replaced(tmp_path):
+    torch.save(zoo.build("mst_plus_plus_up", in_channels=4, n_feat=4, stage=1).state_dict(), tmp_path / "best.tar")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    with pytest.raises(UserError, match=r"mine holds what is not a trained model's \(thesis\.txt\)"):
+        import_checkpoint.run(tmp_path / "best.tar", tmp_path / "mine")
+    assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"

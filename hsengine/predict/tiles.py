@@ -8,7 +8,7 @@ what it gives of the whole image.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -18,12 +18,13 @@ from torch import Tensor
 from hsengine.base.errors import UserError
 
 STEP = 8
-"""Tiles start at multiples of this: RGGB cells stay whole, and so do the blocks that MST++ pads to."""
+"""Tiles start at multiples of this, so that a mosaic's cells and the blocks that networks pad to stay whole."""
 
 OVERLAP = 96
-"""Default overlap of neighbouring tiles in input pixels: a margin of 36, the reach of Raw2HSI's 18 layers."""
+"""Default overlap of neighbouring tiles in input pixels: a margin of 36, the reach of 36 convolutions of 3 x 3."""
 
 Run = Callable[[Tensor], Tensor]
+"""Gives (B, channels, h * scale, w * scale) of (B, C, h, w), for any h and w up to a tile's."""
 
 
 @dataclass(frozen=True)
@@ -96,13 +97,13 @@ def tiled(run: Run, image: Tensor, tile: int, overlap: int) -> Tensor:
     """The output of `run` for an image, made tile by tile.
 
     Args:
-        run: gives (B, bands, h * scale, w * scale) of (B, C, h, w), for any h and w up to `tile`.
+        run: see `Run`.
         image: (B, C, H, W).
         tile: side of a tile in input pixels, a multiple of `STEP`.
         overlap: input pixels that neighbouring tiles share at least.
 
     Returns:
-        (B, bands, H * scale, W * scale) float32 where `image` is stored; beside it, only one tile's
+        (B, channels, H * scale, W * scale) float32 where `image` is stored; beside it, only one tile's
         tensors exist at a time.
     """
     height, width = image.shape[-2:]
@@ -126,6 +127,51 @@ def tiled(run: Run, image: Tensor, tile: int, overlap: int) -> Tensor:
             del part
     assert output is not None
     return output
+
+
+def strips(
+    run: Run, read: Callable[[Span, Span], Tensor], size: tuple[int, int], tile: int, overlap: int
+) -> Iterator[Tensor]:
+    """The output for a scene that need not fit into memory, in strips from its top to its bottom.
+
+    Windows are weighted by the square of a sine along each axis (a Hann window), and what they share is their weighted
+    mean. At a time there are one window's tensors and a strip as high as a tile and as wide as the scene.
+
+    Args:
+        run: see `Run`.
+        read: the scene's pixels (C, h, w) in some rows and columns.
+        size: (height, width) of the scene.
+        tile: side of a window in pixels, a multiple of `STEP`.
+        overlap: pixels that neighbouring windows share at least; half a tile is usual.
+
+    Yields:
+        (channels, rows * scale, width * scale) float32; all strips together are the scene's height.
+    """
+    down, right = (spans(length, tile, overlap) for length in size)
+    following = [*(span.start for span in down[1:]), size[0]]
+    total = weights = torch.empty(0)
+    for vertical, end in zip(down, following, strict=True):
+        for horizontal in right:
+            part = run(read(vertical, horizontal)[None])[0].to("cpu", torch.float32)
+            height, width = part.shape[-2:]
+            scale = width // (horizontal.stop - horizontal.start)
+            if not total.numel():
+                total = torch.zeros(part.shape[0], tile * scale, size[1] * scale)
+                weights = torch.zeros(total.shape[1:])
+            window = _hann(height)[:, None] * _hann(width)
+            across = slice(horizontal.start * scale, horizontal.stop * scale)
+            total[:, :height, across] += part * window
+            weights[:height, across] += window
+        done = (end - vertical.start) * scale
+        yield total[:, :done] / weights[:done]
+        for values in (total, weights[None]):
+            rest = values[:, done:].clone()
+            values.zero_()[:, : rest.shape[1]] = rest
+
+
+def _hann(length: int) -> Tensor:
+    """Weights of a window's pixels, (length,), none of them 0."""
+    return torch.sin(torch.pi * (torch.arange(length, dtype=torch.float64) + 0.5) / length).square().float()
 
 
 def _share(rows: Tensor, columns: Tensor) -> Tensor:

@@ -1,0 +1,208 @@
+"""The folder of a trained model: weights, and the record of what they are."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import safetensors
+import safetensors.torch
+import torch
+from pydantic import ConfigDict, Field
+from torch import Tensor, nn
+
+from hsengine.base import paths
+from hsengine.base.errors import UserError
+from hsengine.base.files import replacing, write_json
+from hsengine.base.params import Section, validated
+from hsengine.base.wording import some
+
+CONFIG = "config.json"
+FILES = {"best": "model.safetensors", "last": "last.safetensors"}
+"""Files of the checkpoints that every training makes; any other is in `<its name>.safetensors`."""
+
+_SUFFIX = ".safetensors"
+_SHOWN = 5
+
+
+class Open(Section):
+    """A part of a record: what is read of it is checked, and what else there is may be."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", strict=True, allow_inf_nan=False)
+
+
+class Model(Open):
+    """What network a record is of: its name, and the parameters that differ from its defaults."""
+
+    name: str
+    params: dict[str, Any] = Field(default_factory=dict)
+
+
+class Data(Open):
+    """What samples a model was trained on."""
+
+    hash: str | None = None
+
+
+class Record(Open):
+    """What is read of any model's `config.json`; projects add what they read."""
+
+    model: Model
+    checkpoints: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    data: Data = Data()
+
+
+AnyRecord = TypeVar("AnyRecord", bound=Record)
+
+
+def file_of(which: str) -> str:
+    """The file of a checkpoint's weights in a model's folder."""
+    return FILES.get(which, f"{which}{_SUFFIX}")
+
+
+def check_place(folder: Path) -> None:
+    """See that a model's folder can be written at a place without the loss of anything else.
+
+    Raises:
+        UserError: something stands there that is neither an empty folder nor a model's.
+    """
+    if not folder.exists():
+        return
+    remedy = "give another place for the model, or move what is there."
+    if not folder.is_dir():
+        raise UserError(f"{folder} is a file: {remedy}")
+    inside = [file.name for file in folder.iterdir()]
+    foreign = sorted(name for name in inside if name != CONFIG and not name.endswith(_SUFFIX))
+    if foreign:
+        raise UserError(f"{folder} holds what is not a trained model's ({some(foreign, _SHOWN)}): {remedy}")
+    if inside and not _is_ours(folder):
+        raise UserError(
+            f"{folder} has no {CONFIG} of a trained model, but holds {some(sorted(inside), _SHOWN)}: {remedy}"
+        )
+
+
+def save(folder: Path, weights: Mapping[str, Mapping[str, Tensor]], config: Mapping[str, Any]) -> None:
+    """Write a model's folder, whole or not at all.
+
+    Args:
+        folder: its place; a model that stood there is replaced.
+        weights: the network's state of each checkpoint: `best`, and `last` and others where there are any.
+        config: the record, which `Record` can read.
+
+    Raises:
+        UserError: something else stands there (see `check_place`), the disk is full or the place cannot be written.
+    """
+    check_place(folder)
+    with replacing(folder) as scratch:
+        scratch.mkdir()
+        for which, values in weights.items():
+            tensors = {plain(name): value.detach().cpu().clone().contiguous() for name, value in values.items()}
+            # As bytes first: a full disk then shows as an OSError.
+            (scratch / file_of(which)).write_bytes(safetensors.torch.save(tensors))
+        write_json(scratch / CONFIG, config)
+
+
+def record(folder: str | Path = paths.MODEL) -> dict[str, Any]:
+    """The content of a model folder's `config.json`.
+
+    Raises:
+        UserError: there is none, or it cannot be read.
+    """
+    file = Path(folder) / CONFIG
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(
+            f"There is no trained model in {folder} (no {CONFIG}): train one with 'dvc repro', or name another folder."
+        ) from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{file} cannot be read ({error}): train again, or get the file again.") from error
+    if not isinstance(config, dict):
+        raise UserError(f"{file} is not a model's record: train again, or get the file again.")
+    return config
+
+
+def read(folder: str | Path, schema: type[AnyRecord]) -> AnyRecord:
+    """The content of a model folder's `config.json`, checked.
+
+    Raises:
+        UserError: see `record`; or names each entry that is not as the schema has it.
+    """
+    return validated(schema, record(folder), f"{Path(folder) / CONFIG} does not say what model this is: it")
+
+
+def state(folder: str | Path, which: str = "best") -> dict[str, Tensor]:
+    """The weights of a checkpoint, by the network's keys.
+
+    Raises:
+        UserError: there are none, or they cannot be read.
+    """
+    file = Path(folder) / file_of(which)
+    try:
+        return safetensors.torch.load_file(file)
+    except FileNotFoundError:
+        raise UserError(f"{folder} has no checkpoint '{which}': there is no {file.name} in it.") from None
+    except (safetensors.SafetensorError, OSError) as error:
+        raise UserError(f"{file} cannot be read ({error}): train again, or get the file again.") from error
+
+
+def fill(network: nn.Module, weights: Mapping[str, Tensor], source: str | Path, name: str) -> None:
+    """Load weights that must fit.
+
+    Args:
+        network: gets them.
+        weights: its whole state.
+        source: where they are from, for the message.
+        name: what the network is.
+
+    Raises:
+        UserError: names the keys that are missing, too many, or of another shape or kind of numbers.
+    """
+    given = {plain(key): value for key, value in weights.items()}
+    told = faults(network.state_dict(), given)
+    if told:
+        raise UserError(
+            f"{source} holds the weights of another model than '{name}' of {CONFIG} beside it: keys {told}. "
+            "Put the files of one training together."
+        )
+    network.load_state_dict(given)
+
+
+def faults(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:
+    """Where weights do not fit a network, in words; empty where they do."""
+    both = sorted(wanted.keys() & found.keys())
+    lists = {
+        "missing": sorted(wanted.keys() - found.keys()),
+        "unknown": sorted(found.keys() - wanted.keys()),
+        "of another shape": [
+            f"{key} {tuple(found[key].shape)} instead of {tuple(wanted[key].shape)}"
+            for key in both
+            if found[key].shape != wanted[key].shape
+        ],
+        "of another type": [
+            f"{key} {_type(found[key])} instead of {_type(wanted[key])}"
+            for key in both
+            if found[key].is_floating_point() != wanted[key].is_floating_point()
+        ],
+    }
+    return "; ".join(f"{len(keys)} {fault} ({some(keys, _SHOWN)})" for fault, keys in lists.items() if keys)
+
+
+def plain(key: str) -> str:
+    """A key without what DistributedDataParallel and torch.compile put into it."""
+    return ".".join(part for part in key.removeprefix("module.").split(".") if part != "_orig_mod")
+
+
+def _type(value: Tensor) -> str:
+    return str(value.dtype).removeprefix(f"{torch.__name__}.")
+
+
+def _is_ours(folder: Path) -> bool:
+    try:
+        config = record(folder)
+    except UserError:
+        return False
+    model = config.get("model")
+    return isinstance(model, dict) and isinstance(model.get("name"), str)
