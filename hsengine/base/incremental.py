@@ -12,7 +12,6 @@ manifest holds no times and no absolute paths: a folder's content depends on the
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import json
 import os
@@ -25,7 +24,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from hsengine.base import files, workers
+from hsengine.base import files, locks, workers
 from hsengine.base.errors import UserError
 from hsengine.base.paths import state_folder
 
@@ -353,29 +352,13 @@ def _remove(place: Path, outputs: set[str]) -> None:
 
 @contextmanager
 def _alone_in(place: Path) -> Iterator[None]:
-    """Hold the folder's lock; it ends with the process, however that ends."""
+    """Make the folder and hold its lock."""
     with files.explaining(place / MANIFEST):
         place.mkdir(parents=True, exist_ok=True)
-    try:
-        import fcntl
-    except ImportError:
-        yield
-        return
-    handle = os.open(place, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"Another run is writing to {place}: wait for it to end.") from None
-        except OSError as error:
-            # Some network file systems know no locks.
-            if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP):
-                raise
+    with locks.alone_in(place):
         try:
             yield
         except BaseException:
             # Workers that were stopped at Ctrl-C had no time to tidy up.
             files.remove_scratch(place)
             raise
-    finally:
-        os.close(handle)
