@@ -162,7 +162,7 @@ def load(out: str | os.PathLike[str]) -> pd.DataFrame:
     Raises:
         UserError: there is none.
     """
-    frame = catalogs.load(Path(out) / CATALOG_FILE)
+    frame = catalogs.load(Path(out) / CATALOG_FILE, empty=True)
     return frame[frame["split"] == "train"].reset_index(drop=True)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
@@ -22,8 +23,9 @@ from hsdata.captures.reflectance import Reflectance, Scaling, Window, converted,
 from hsdata.cube import BAND_GRID, Cube
 from hsdata.formats import READERS, capture, hdf5, image, is_url, mosaic, wavelengths
 from hsdata.formats.capture import Capture
+from hsengine.base import locks
 from hsengine.base.errors import UserError
-from hsengine.base.files import file_hash
+from hsengine.base.files import explaining, file_hash, remove_scratch
 
 # A gap between bands that an interpolation had better not bridge unseen, in nm.
 _GAP = 30.0
@@ -123,7 +125,7 @@ def import_cubes(
     """Bring captures into the layout of a data folder.
 
     A capture that has been imported before, with the same options, is left as it is; so is the finished part
-    of an import that was interrupted.
+    of an import that was interrupted. Another writer of the folder is waited for.
 
     Args:
         sources: files, Zarr stores, or folders of these.
@@ -139,6 +141,20 @@ def import_cubes(
     """
     options = options or Options()
     root = Path(to)
+    with explaining(root):
+        root.mkdir(parents=True, exist_ok=True)
+    try:
+        with locks.alone_in(root, wait=True):
+            remove_scratch(root)
+            provenance.groups(root)
+            return _imported(sources, root, options)
+    finally:
+        # Only an import that made nothing leaves it empty.
+        with contextlib.suppress(OSError):
+            root.rmdir()
+
+
+def _imported(sources: Sequence[str | os.PathLike[str]], root: Path, options: Options) -> Imported:
     _check_sharing(root, options)
     camera = STANDARD_OBSERVER if options.camera is None else Camera.from_csv(options.camera)
     listed = None if options.wavelengths is None else wavelengths.read_list(options.wavelengths)
