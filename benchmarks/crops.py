@@ -110,11 +110,11 @@ def conversion(folder: Path, raw: Path, size: int, chunk: int, repeat: int) -> N
     rows = [{"id": f"s{i}", "split": "train", "cube": str(raw), "cube_hash": str(i)} for i in range(count)]
     catalog = pd.DataFrame(rows).assign(bands=shape[0], height=size, width=size)
     out = folder / "out"
-    seconds = seconds_of(lambda: convert.run(catalog, out, chunk=chunk))
+    seconds = seconds_of(lambda: convert.update(catalog, out, chunk=chunk))
     ideal = bare * count / cores()
     label = f"conversion of {count} cubes, {cores()} cores"
     print(f"{label:36s} {seconds:8.2f} s     {seconds / ideal:6.2f} x the bare time, with the start of the workers")
-    seconds = seconds_of(lambda: convert.run(catalog, out, chunk=chunk))
+    seconds = seconds_of(lambda: convert.update(catalog, out, chunk=chunk))
     print(f"the same again, nothing changed      {seconds:8.2f} s")
     one_more(folder, raw, shape, chunk, ours)
     for dtype in ("float32", "uint16"):
@@ -137,8 +137,8 @@ def one_more(folder: Path, raw: Path, shape: tuple[int, int, int], chunk: int, o
     rows.append({**rows[0], "id": "more", "cube": str(raw), "height": shape[1], "width": shape[2]})
     catalog = pd.DataFrame(rows).assign(bands=shape[0])
     out = folder / "thousand"
-    convert.run(catalog[:-1], out, chunk=chunk, workers=1)
-    seconds = seconds_of(lambda: convert.run(catalog, out, chunk=chunk, workers=1))
+    convert.update(catalog[:-1], out, chunk=chunk, workers=1)
+    seconds = seconds_of(lambda: convert.update(catalog, out, chunk=chunk, workers=1))
     print(f"one cube more among a thousand       {seconds:8.2f} s     {seconds / one:6.2f} x converting it")
 
 

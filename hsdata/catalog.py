@@ -13,8 +13,9 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from hsdata import facts, layout
+from hsdata import facts, layout, paths, verify
 from hsdata.cube import BAND_GRID
+from hsdata.params import DataParams
 from hsengine.base import tables
 from hsengine.base.errors import UserError
 from hsengine.base.files import write_text
@@ -65,6 +66,32 @@ class _Sample:
     @property
     def labelled(self) -> bool:
         return self.split in layout.LABELLED_SPLITS
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The catalog that was made, where it is, and what is odd about the raw files as a whole."""
+
+    frame: pd.DataFrame
+    path: Path
+    notes: list[str]
+
+    def __str__(self) -> str:
+        return "\n".join([*(f"note: {note}" for note in self.notes), describe(self.frame), f"wrote {self.path}"])
+
+
+def run(params: DataParams, *, workers: int | None = None, scheduler: str | None = None, full: bool = False) -> Summary:
+    """The stage: list the samples of the data folder in `paths.CATALOG`, once DVC knows the raw files; see `make`."""
+    notes = verify.require_recorded(params.data.root).notes
+    frame = make(
+        params.data.root,
+        params.track,
+        workers=params.machine.workers if workers is None else workers,
+        scheduler=scheduler,
+        unsound=params.catalog.unsound,
+    )
+    save(frame, paths.CATALOG)
+    return Summary(frame, paths.CATALOG, notes)
 
 
 def make(

@@ -13,14 +13,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from hsdata import catalog as catalogs
 from hsdata import layout, paths
 from hsdata.leakage import Check, Leak, check, leaks, lines_of, mixtures_of, read
-from hsdata.params import Index
+from hsdata.params import DataParams, Index
 from hsengine.base.errors import UserError
 from hsengine.base.files import write_json, write_text
 from hsengine.base.wording import close_matches, listed, some
 
-__all__ = ["Check", "Decision", "Leak", "check", "folds", "leaks", "make", "read", "write"]
+__all__ = ["Check", "Decision", "Leak", "check", "folds", "leaks", "make", "read", "run", "write"]
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,15 @@ class Decision:
         for name, counts in self.per_category.items():
             lines.append(f"  {name}: {counts['held_out']} held out, {counts['train']} to train on")
         return "\n".join(lines + self.reasons)
+
+
+def run(
+    params: DataParams, *, workers: int | None = None, scheduler: str | None = None, full: bool = False
+) -> Decision:
+    """The stage: decide, and write what was decided into `paths.INDEX`; see `make`."""
+    decision = make(catalogs.load(paths.CATALOG), params.index, params.seed)
+    write(decision, paths.INDEX)
+    return decision
 
 
 def make(catalog: pd.DataFrame, params: Index, seed: int) -> Decision:

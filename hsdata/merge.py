@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from hsdata import catalog as catalogs
-from hsdata import layout, raw
+from hsdata import layout, paths, raw, smote
 from hsdata.formats import hdf5, zarr
 from hsengine.base import workers as processes
 from hsengine.base.errors import UserError
@@ -46,6 +46,14 @@ class Summary:
             f"{self.originals} originals and {self.synthetic} synthetic samples in {self.folder}: "
             f"{self.linked} files linked, {self.written} written"
         )
+
+
+def run(out: str | os.PathLike[str], *, link: bool = True, workers: int = 0, scheduler: str | None = None) -> Summary:
+    """Merge the project's catalog with that of its synthetic samples, where there are any; see `merge`."""
+    frames = [catalogs.load(paths.CATALOG)]
+    if (paths.SMOTE / smote.CATALOG_FILE).exists():
+        frames.append(catalogs.load(paths.SMOTE / smote.CATALOG_FILE, empty=True))
+    return merge(frames, out, link=link, workers=workers, scheduler=scheduler)
 
 
 def merge(

@@ -57,7 +57,7 @@ def _check_own(header: Path) -> None:
     if not header.exists() and not data.exists():
         return
     described = envi.read_header(header).get("description", "") if header.is_file() else ""
-    if not (described if isinstance(described, str) else ",".join(described)).startswith(_MARK):
+    if not (described if isinstance(described, str) else ", ".join(described)).startswith(_MARK):
         there = header if header.exists() else data
         raise UserError(f"{there} was not written by 'hsdata export' and would be replaced: name another place.")
 

@@ -16,13 +16,14 @@ import hashlib
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, ClassVar, Self
 
 from hsengine.base import files, locks, workers
 from hsengine.base.errors import UserError
@@ -77,6 +78,27 @@ class Update:
     kept: list[str]
     removed: list[str]
     facts: dict[str, dict[str, Any]] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """How many outputs a stage made anew, found up to date and removed, and how long it took."""
+
+    made: int
+    kept: int
+    removed: int
+    seconds: float
+
+    what: ClassVar[str] = "made"
+    """What was done to those that were made, as in "3 cubes converted"."""
+
+    @classmethod
+    def of(cls, done: Update, start: float, **more: Any) -> Self:
+        """The counts of an update that began at `time.perf_counter() == start`."""
+        return cls(len(done.made), len(done.kept), len(done.removed), time.perf_counter() - start, **more)
+
+    def __str__(self) -> str:
+        return f"{self.made} {self.what}, {self.kept} up to date, {self.removed} removed, in {self.seconds:.1f} s"
 
 
 def key_of(*parts: Any) -> str:

@@ -103,9 +103,7 @@ def _check_names(file: Path, names: list[str], needed: Sequence[str]) -> None:
 def _text(file: Path) -> str:
     if not file.is_file():
         if file.is_symlink() and not file.exists():
-            raise UserError(
-                f"{file} is a link to {file.readlink()}, which is missing: restore it or remove the link."
-            )
+            raise UserError(f"{file} is a link to {file.readlink()}, which is missing: restore it or remove the link.")
         raise UserError(f"{file} is {'no file' if file.exists() else 'missing'}: a CSV table is needed there.")
     try:
         text = file.read_text(encoding="utf-8-sig")
