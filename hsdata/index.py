@@ -21,6 +21,9 @@ from hsengine.base.errors import UserError
 from hsengine.base.files import write_json, write_text
 from hsengine.base.wording import close_matches, listed, some
 
+# Unknown ids for which a close one is sought: each takes a while in a large catalog.
+_HINTS = 5
+
 __all__ = ["Check", "Decision", "Leak", "check", "folds", "leaks", "make", "read", "run", "write"]
 
 
@@ -206,7 +209,8 @@ def _file(catalog: pd.DataFrame, frame: pd.DataFrame, params: Index, seed: int) 
         if name in synthetic:
             problems.append(f"{name} is a synthetic sample; only originals can be held out")
         elif name not in split:
-            problems.append(f"{name} is not in the catalog{close_matches(name, usable)}")
+            hint = close_matches(name, usable) if len(problems) < _HINTS else ""
+            problems.append(f"{name} is not in the catalog{hint}")
         elif name not in usable:
             problems.append(f"{name} is of the split {split[name]} and has no cube to score against")
     if problems:
@@ -271,13 +275,26 @@ def _strata(frame: pd.DataFrame) -> dict[str, str]:
 
 def _closest(units: list[list[str]], wanted: int) -> list[str]:
     """Ids of those units, not all of them, whose sizes add up closest to `wanted`; earlier units are preferred."""
-    sums: dict[int, tuple[int, ...]] = {0: ()}
-    for place, unit in enumerate(units):
-        for total, used in list(sums.items()):
-            sums.setdefault(total + len(unit), (*used, place))
-    whole = sum(len(unit) for unit in units)
-    best = min((total for total in sums if 0 < total < whole), key=lambda total: (abs(total - wanted), total))
-    return [name for place in sums[best] for name in units[place]]
+    sizes = [len(unit) for unit in units]
+    # The smallest unit alone is an answer, so that no sum beyond this one is a better one.
+    most = min(max(2 * wanted - min(sizes), min(sizes)), sum(sizes) - 1)
+    # Bit t of `sums` is set once units up to here add up to t; `last` is the unit that first made it so.
+    sums, last = 1, {0: -1}
+    for place, size in enumerate(sizes):
+        new = (sums << size) & ((2 << most) - 1) & ~sums
+        sums |= new
+        while new:
+            total = new.bit_length() - 1
+            last[total] = place
+            new ^= 1 << total
+        if wanted in last:
+            break
+    total = min((total for total in last if total), key=lambda total: (abs(total - wanted), total))
+    places = []
+    while total:
+        places.append(last[total])
+        total -= sizes[last[total]]
+    return [name for place in reversed(places) for name in units[place]]
 
 
 def _per_category(frame: pd.DataFrame, held: set[str], dropped: set[str]) -> dict[str, dict[str, int]]:

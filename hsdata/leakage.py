@@ -21,6 +21,8 @@ from hsengine.base.wording import close_matches, some
 
 Fix = Literal["drop-synthetic", "drop-held-out"]
 
+# Unknown ids for which a close one is sought.
+_HINTS = 5
 _MIXED_NAME = re.compile(r"^(Category-\d+_.+)_(Category-\d+_.+)$")
 
 
@@ -291,7 +293,8 @@ def _notes(
         known = set(_frame(catalog)["id"])
         unknown = [name for name in held if name not in known]
         if unknown:
-            notes.append("not in the catalog: " + some([name + close_matches(name, known) for name in unknown]))
+            near = [name + close_matches(name, known) for name in unknown[:_HINTS]]
+            notes.append("not in the catalog: " + some(near + unknown[_HINTS:]))
     return notes
 
 
