@@ -23,7 +23,7 @@ from hsdata.camera import camera
 from hsdata.catalog import GROUPS_FILE
 from hsdata.cube import BAND_GRID, Cube
 from hsdata.formats import hdf5, image, mosaic
-from hsdata.scenes import scenes
+from hsdata.scenes import painting, scenes
 from hsengine.base import files, locks, tables
 from hsengine.base import workers as processes
 from hsengine.base.errors import UserError
@@ -197,7 +197,7 @@ def cube_of(sample: Sample, size: int, seed: int) -> Cube:
     pattern = stripes(size, seed)
     layers = scenes.scene(sample.category, sample.object, own, pose, size)
     values = np.empty((len(BAND_GRID), size, size), dtype=np.float32)
-    for band, plane in enumerate(scenes.planes(layers)):
+    for band, plane in enumerate(painting.planes(layers)):
         deviation = np.sqrt(NOISE_DARK**2 + NOISE_LIGHT**2 * plane)
         plane += deviation * noise.standard_normal(plane.shape, dtype=np.float32)
         plane += pattern[band]
