@@ -86,9 +86,9 @@ def make(catalog: pd.DataFrame, params: Index, seed: int) -> Decision:
     frame = _labelled(catalog)
     chosen, reasons = _STRATEGIES[params.strategy](catalog, frame, params, seed)
     held = set(chosen)
-    unit = dict(zip(frame["id"], _units(frame), strict=True))
+    unit = dict(zip(frame["id"].tolist(), _units(frame), strict=True))
     held_units = {unit[name] for name in held}
-    dropped = [name for name in frame["id"] if name not in held and unit[name] in held_units]
+    dropped = [name for name in frame["id"].tolist() if name not in held and unit[name] in held_units]
     if dropped:
         reasons.append(
             f"{len(dropped)} samples are of the same group or content as a held-out one and are not trained on: "
@@ -101,7 +101,7 @@ def make(catalog: pd.DataFrame, params: Index, seed: int) -> Decision:
     dropped += tainted
     outside = held | set(dropped)
     usable = set(frame["id"]) | set(mixtures)
-    train = [name for name in catalog["id"] if name in usable and name not in outside]
+    train = [name for name in catalog["id"].tolist() if name in usable and name not in outside]
     if not held:
         raise UserError(
             f"The strategy '{params.strategy}' holds nothing out:\n{listed(reasons)}\n"
@@ -114,7 +114,7 @@ def make(catalog: pd.DataFrame, params: Index, seed: int) -> Decision:
             + ": hold fewer out."
         )
     counts = _per_category(frame, held, set(dropped))
-    held_out = [name for name in frame["id"] if name in held]
+    held_out = [name for name in frame["id"].tolist() if name in held]
     return Decision(params.strategy, seed, held_out, train, dropped, counts, reasons)
 
 
@@ -143,7 +143,7 @@ def folds(catalog: pd.DataFrame, count: int, seed: int) -> list[list[str]]:
         place = min(range(count), key=lambda fold: (tallies[fold][stratum], len(found[fold]), fold))
         found[place] += unit
         tallies[place].update(names[name] for name in unit)
-    order = {name: place for place, name in enumerate(frame["id"])}
+    order = {name: place for place, name in enumerate(frame["id"].tolist())}
     return [sorted(fold, key=order.__getitem__) for fold in found]
 
 
@@ -254,7 +254,7 @@ def _units(frame: pd.DataFrame) -> list[int]:
 
     for column in ("group", "cube_hash", "input_hash"):
         first: dict[str, int] = {}
-        for place, value in enumerate(frame[column]):
+        for place, value in enumerate(frame[column].tolist()):
             if value:
                 low, high = sorted((root(first.setdefault(value, place)), root(place)))
                 parent[high] = low
@@ -264,13 +264,13 @@ def _units(frame: pd.DataFrame) -> list[int]:
 def _members(frame: pd.DataFrame, units: Sequence[int]) -> list[list[str]]:
     """The ids of each unit, by the unit's first sample."""
     members: dict[int, list[str]] = defaultdict(list)
-    for name, unit in zip(frame["id"], units, strict=True):
+    for name, unit in zip(frame["id"].tolist(), units, strict=True):
         members[unit].append(name)
     return list(members.values())
 
 
 def _strata(frame: pd.DataFrame) -> dict[str, str]:
-    return dict(zip(frame["id"], frame["category_name"], strict=True))
+    return dict(zip(frame["id"].tolist(), frame["category_name"].tolist(), strict=True))
 
 
 def _closest(units: list[list[str]], wanted: int) -> list[str]:
