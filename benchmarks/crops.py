@@ -1,12 +1,15 @@
 """Reading crops and whole cubes, and converting: this project's stores against the published layout.
 
 The published layout is a Zarr array in chunks of (61, 512, 512), Blosc LZ4 with bit shuffle, that is read whole
-and then cropped. Prints times, bytes read from files and peak memory. Makes its own data.
+and then cropped. On this project's own store its reader runs against Zarr's, also with the pipeline zarrs, and
+tensorstore. Prints times, bytes read from files and peak memory. Makes its own data.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import importlib
 import math
 import multiprocessing
 import shutil
@@ -16,6 +19,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -85,6 +89,8 @@ def bench(folder: Path, size: int, crop: int, repeat: int, chunk: int) -> None:
         decoded = statistics.mean(chunks_under(top, left, crop, chunk) for top, left in corners) * chunk**2 / crop**2
         print(f"  read from the file {touched:.2f} x the crop's bytes, decoded {decoded:.2f} x")
 
+    libraries(paths["float32"], corners, crop)
+
     frame = timed(lambda *_: np.asarray(zarr.open_array(published, mode="r")[...]), few)
     print(f"\nframe, published layout              {frame * 1e3:8.1f} ms")
     for dtype, path in paths.items():
@@ -94,6 +100,50 @@ def bench(folder: Path, size: int, crop: int, repeat: int, chunk: int) -> None:
     print(f"frame, gzip HDF5                     {seconds * 1e3:8.1f} ms    {frame / seconds:6.1f} x as fast")
 
     conversion(folder, raw, size, chunk, max(1, repeat // 3))
+
+
+def libraries(path: Path, corners: list[tuple[int, int]], crop: int) -> None:
+    """Readers of one store, in turn for each crop, so that what else the machine does troubles all of them alike."""
+    readers = readers_of(path, crop)
+    expected = readers["this project"](*corners[0])
+    figures: dict[str, list[tuple[float, float, int]]] = {name: [] for name in readers}
+    for name, read in readers.items():
+        assert np.array_equal(read(*corners[0]), expected), name
+    for number, corner in enumerate(corners):
+        order = list(readers)
+        for name in order[number % len(order) :] + order[: number % len(order)]:
+            size, start, processor = bytes_read(), time.perf_counter(), time.process_time()
+            readers[name](*corner)
+            seconds = time.perf_counter() - start
+            figures[name].append((seconds, time.process_time() - processor, bytes_read() - size))
+    print("\ncrop of the float32 store by     clock    processor   bytes read (of the crop's), medians")
+    for name, taken in figures.items():
+        clock, processor, size = (statistics.median(column) for column in zip(*taken, strict=True))
+        print(f"  {name:25s} {clock * 1e3:8.1f} ms {processor * 1e3:8.1f} ms {size / expected.nbytes:8.2f} x")
+
+
+def readers_of(path: Path, crop: int) -> dict[str, Callable[[int, int], Values]]:
+    """What gives (bands, crop, crop) float32 at a corner, by name; libraries that are not installed are left out."""
+    ours = stores.ZarrCube(path)
+    plain = zarr.open_array(path, mode="r")
+    found: dict[str, Callable[[int, int], Values]] = {
+        "this project": lambda top, left: ours.read(top, left, crop, crop),
+        "zarr": lambda top, left: np.asarray(plain[:, top : top + crop, left : left + crop]),
+    }
+    with contextlib.suppress(ImportError):
+        importlib.import_module("zarrs")
+        with zarr.config.set({"codec_pipeline.path": "zarrs.ZarrsCodecPipeline"}):
+            piped = zarr.open_array(path, mode="r")
+        found["zarr, pipeline zarrs"] = lambda top, left: np.asarray(piped[:, top : top + crop, left : left + crop])
+    with contextlib.suppress(ImportError):
+        tensorstore: Any = importlib.import_module("tensorstore")
+        kvstore = {"driver": "file", "path": str(path)}
+        # Nothing of the shard but its index is remembered, as by the others.
+        opened = tensorstore.open(
+            {"driver": "zarr3", "kvstore": kvstore}, read=True, recheck_cached_data=False
+        ).result()
+        found["tensorstore"] = lambda top, left: opened[:, top : top + crop, left : left + crop].read().result()
+    return found
 
 
 def conversion(folder: Path, raw: Path, size: int, chunk: int, repeat: int) -> None:
@@ -110,11 +160,11 @@ def conversion(folder: Path, raw: Path, size: int, chunk: int, repeat: int) -> N
     rows = [{"id": f"s{i}", "split": "train", "cube": str(raw), "cube_hash": str(i)} for i in range(count)]
     catalog = pd.DataFrame(rows).assign(bands=shape[0], height=size, width=size)
     out = folder / "out"
-    seconds = seconds_of(lambda: convert.run(catalog, out, chunk=chunk))
+    seconds = seconds_of(lambda: convert.update(catalog, out, chunk=chunk))
     ideal = bare * count / cores()
     label = f"conversion of {count} cubes, {cores()} cores"
     print(f"{label:36s} {seconds:8.2f} s     {seconds / ideal:6.2f} x the bare time, with the start of the workers")
-    seconds = seconds_of(lambda: convert.run(catalog, out, chunk=chunk))
+    seconds = seconds_of(lambda: convert.update(catalog, out, chunk=chunk))
     print(f"the same again, nothing changed      {seconds:8.2f} s")
     one_more(folder, raw, shape, chunk, ours)
     for dtype in ("float32", "uint16"):
@@ -137,8 +187,8 @@ def one_more(folder: Path, raw: Path, shape: tuple[int, int, int], chunk: int, o
     rows.append({**rows[0], "id": "more", "cube": str(raw), "height": shape[1], "width": shape[2]})
     catalog = pd.DataFrame(rows).assign(bands=shape[0])
     out = folder / "thousand"
-    convert.run(catalog[:-1], out, chunk=chunk, workers=1)
-    seconds = seconds_of(lambda: convert.run(catalog, out, chunk=chunk, workers=1))
+    convert.update(catalog[:-1], out, chunk=chunk, workers=1)
+    seconds = seconds_of(lambda: convert.update(catalog, out, chunk=chunk, workers=1))
     print(f"one cube more among a thousand       {seconds:8.2f} s     {seconds / one:6.2f} x converting it")
 
 

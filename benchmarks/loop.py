@@ -137,7 +137,7 @@ def prepared(options: argparse.Namespace) -> Params:
     )
     frame = catalogs.make("data", params.track, workers=1)
     catalogs.save(frame, paths.CATALOG)
-    convert.run(frame, paths.ZARR, chunk=params.convert.chunk, dtype="float32", workers=1)
+    convert.update(frame, paths.ZARR, chunk=params.convert.chunk, dtype="float32", workers=1)
     index.write(index.make(frame, params.index, params.seed), paths.INDEX)
     return params
 

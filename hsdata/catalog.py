@@ -13,8 +13,10 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from hsdata import facts, layout
+from hsdata import facts, layout, paths, verify
 from hsdata.cube import BAND_GRID
+from hsdata.params import DataParams
+from hsengine.base import tables
 from hsengine.base.errors import UserError
 from hsengine.base.files import write_text
 from hsengine.base.wording import listed, some
@@ -64,6 +66,32 @@ class _Sample:
     @property
     def labelled(self) -> bool:
         return self.split in layout.LABELLED_SPLITS
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The catalog that was made, where it is, and what is odd about the raw files as a whole."""
+
+    frame: pd.DataFrame
+    path: Path
+    notes: list[str]
+
+    def __str__(self) -> str:
+        return "\n".join([*(f"note: {note}" for note in self.notes), describe(self.frame), f"wrote {self.path}"])
+
+
+def run(params: DataParams, *, workers: int | None = None, scheduler: str | None = None, full: bool = False) -> Summary:
+    """The stage: list the samples of the data folder in `paths.CATALOG`, once DVC knows the raw files; see `make`."""
+    notes = verify.require_recorded(params.data.root).notes
+    frame = make(
+        params.data.root,
+        params.track,
+        workers=params.machine.workers if workers is None else workers,
+        scheduler=scheduler,
+        unsound=params.catalog.unsound,
+    )
+    save(frame, paths.CATALOG)
+    return Summary(frame, paths.CATALOG, notes)
 
 
 def make(
@@ -128,11 +156,15 @@ def save(frame: pd.DataFrame, path: str | os.PathLike[str]) -> None:
     write_text(path, frame[list(COLUMNS)].to_csv(index=False, lineterminator="\n"))
 
 
-def load(path: str | os.PathLike[str]) -> pd.DataFrame:
+def load(path: str | os.PathLike[str], *, empty: bool = False) -> pd.DataFrame:
     """Read a catalog that `save` wrote.
 
+    Args:
+        path: the file.
+        empty: whether it may list nothing, as that of the synthetic samples may.
+
     Raises:
-        UserError: there is none, or it is no catalog.
+        UserError: there is none, it is no catalog, or it lists nothing.
     """
     file = Path(path)
     if not file.is_file():
@@ -140,11 +172,16 @@ def load(path: str | os.PathLike[str]) -> pd.DataFrame:
     # Python's own float parser gives back exactly what was written.
     types: Any = {**_TYPES, "lam": "str"}
     try:
-        frame = pd.read_csv(StringIO(file.read_text(encoding="utf-8")), dtype=types, keep_default_na=False)
+        text = StringIO(file.read_text(encoding="utf-8"))
+        # Else a comma too many at the ends of lines would shift all columns.
+        frame = pd.read_csv(text, dtype=types, keep_default_na=False, index_col=False)
         frame["lam"] = [float(lam) if lam else float("nan") for lam in frame["lam"]]
-        return frame[list(COLUMNS)].astype(_TYPES)
+        frame = frame[list(COLUMNS)].astype(_TYPES)
     except (ValueError, KeyError) as error:
         raise UserError(f"{file} is not a catalog ({error}): make it anew with 'hsdata catalog'.") from None
+    if frame.empty and not empty:
+        raise UserError(f"{file} lists no sample, so that nothing follows from it: make it anew with 'hsdata catalog'.")
+    return frame
 
 
 def concatenated(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
@@ -320,22 +357,19 @@ def _cube_problems(path: str, cube: facts.Facts) -> list[str]:
 def _groups(root: Path, ids: set[str], notes: list[str]) -> dict[str, str]:
     """Group of each id from the data folder's `groups.csv`; without the file no group is known."""
     file = root / GROUPS_FILE
-    if not file.is_file():
+    if not os.path.lexists(file):
         return {}
-    try:
-        table = pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (ValueError, UnicodeDecodeError) as error:
-        raise UserError(f"{file} cannot be read as CSV ({error}); it has the columns id and group.") from None
-    if not {"id", "group"} <= set(table.columns):
-        raise UserError(f"{file} has the columns {', '.join(table.columns)}, but id and group are needed.")
-    pairs = table[["id", "group"]].drop_duplicates()
-    double = sorted(pairs.loc[pairs["id"].duplicated(), "id"])
+    found: dict[str, str] = {}
+    double: dict[str, None] = {}
+    for row in tables.read(file, ("id", "group")):
+        if found.setdefault(row["id"], row["group"]) != row["group"]:
+            double[row["id"]] = None
     if double:
-        raise UserError(f"{file} puts {some(double)} into two groups each; leave one line for each id.")
-    unknown = sorted(set(pairs["id"]) - ids)
+        raise UserError(f"{file} puts {some(sorted(double))} into two groups each; leave one line for each id.")
+    unknown = sorted(set(found) - ids)
     if unknown:
         notes.append(f"{file.as_posix()} names {len(unknown)} ids without files on this track: {some(unknown)}")
-    return dict(zip(pairs["id"], pairs["group"], strict=True))
+    return found
 
 
 def _shown(path: str | Path) -> str:

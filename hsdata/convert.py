@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hsdata import raw
+from hsdata import catalog as catalogs
+from hsdata import paths, raw
 from hsdata.formats import zarr
+from hsdata.params import DataParams
 from hsengine.base import incremental
 from hsengine.base import workers as processes
 
@@ -22,29 +24,29 @@ VERSION = 1
 
 
 @dataclass(frozen=True)
-class Summary:
-    """What a conversion did.
+class Summary(incremental.Summary):
+    """What a conversion did; `worst_error` is the largest difference in reflectance of any cube to its store."""
 
-    Attributes:
-        made: stores written.
-        kept: stores that were up to date.
-        removed: stores of samples that are gone.
-        worst_error: largest absolute difference in reflectance between a cube and its store, over all stores.
-        seconds: how long it took.
-    """
-
-    made: int
-    kept: int
-    removed: int
     worst_error: float
-    seconds: float
+
+    what = "cubes converted"
 
     def __str__(self) -> str:
-        error = "every bit kept" if self.worst_error == 0.0 else f"reflectance off by {self.worst_error:.1e} at most"
-        return (
-            f"{self.made} cubes converted, {self.kept} up to date, {self.removed} removed, "
-            f"in {self.seconds:.1f} s; {error}"
-        )
+        worst = self.worst_error
+        return f"{super().__str__()}; {f'reflectance off by {worst:.1e} at most' if worst else 'every bit kept'}"
+
+
+def run(params: DataParams, *, workers: int | None = None, scheduler: str | None = None, full: bool = False) -> Summary:
+    """The stage: bring the stores in `paths.ZARR` up to date; see `update`."""
+    return update(
+        catalogs.load(paths.CATALOG),
+        paths.ZARR,
+        chunk=params.convert.chunk,
+        dtype=params.convert.dtype,
+        workers=params.machine.workers if workers is None else workers,
+        scheduler=scheduler,
+        full=full,
+    )
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class Work:
     dtype: zarr.Dtype
 
 
-def run(
+def update(
     catalog: pd.DataFrame,
     out: str | os.PathLike[str],
     *,
@@ -92,13 +94,8 @@ def run(
     jobs = [_job(row, Path(out), chunk, dtype, scheduler) for row in catalog.to_dict("records") if row["cube"]]
     count = processes.sensible(workers, sum(4.0 * math.prod(job.work.shape) for job in jobs))
     done = incremental.update(out, jobs, convert, full=full, workers=count, scheduler=scheduler, label="converting")
-    return Summary(
-        made=len(done.made),
-        kept=len(done.kept),
-        removed=len(done.removed),
-        worst_error=max((float(facts["worst_error"]) for facts in done.facts.values()), default=0.0),
-        seconds=time.perf_counter() - start,
-    )
+    worst = max((float(facts["worst_error"]) for facts in done.facts.values()), default=0.0)
+    return Summary.of(done, start, worst_error=worst)
 
 
 def _job(row: raw.Row, out: Path, chunk: int, dtype: zarr.Dtype, scheduler: str | None) -> incremental.Job:

@@ -13,14 +13,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from hsdata import catalog as catalogs
 from hsdata import layout, paths
 from hsdata.leakage import Check, Leak, check, leaks, lines_of, mixtures_of, read
-from hsdata.params import Index
+from hsdata.params import DataParams, Index
 from hsengine.base.errors import UserError
 from hsengine.base.files import write_json, write_text
 from hsengine.base.wording import close_matches, listed, some
 
-__all__ = ["Check", "Decision", "Leak", "check", "folds", "leaks", "make", "read", "write"]
+# Unknown ids for which a close one is sought: each takes a while in a large catalog.
+_HINTS = 5
+
+__all__ = ["Check", "Decision", "Leak", "check", "folds", "leaks", "make", "read", "run", "write"]
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,15 @@ class Decision:
         return "\n".join(lines + self.reasons)
 
 
+def run(
+    params: DataParams, *, workers: int | None = None, scheduler: str | None = None, full: bool = False
+) -> Decision:
+    """The stage: decide, and write what was decided into `paths.INDEX`; see `make`."""
+    decision = make(catalogs.load(paths.CATALOG), params.index, params.seed)
+    write(decision, paths.INDEX)
+    return decision
+
+
 def make(catalog: pd.DataFrame, params: Index, seed: int) -> Decision:
     """Decide which samples are held out.
 
@@ -73,9 +86,9 @@ def make(catalog: pd.DataFrame, params: Index, seed: int) -> Decision:
     frame = _labelled(catalog)
     chosen, reasons = _STRATEGIES[params.strategy](catalog, frame, params, seed)
     held = set(chosen)
-    unit = dict(zip(frame["id"], _units(frame), strict=True))
+    unit = dict(zip(frame["id"].tolist(), _units(frame), strict=True))
     held_units = {unit[name] for name in held}
-    dropped = [name for name in frame["id"] if name not in held and unit[name] in held_units]
+    dropped = [name for name in frame["id"].tolist() if name not in held and unit[name] in held_units]
     if dropped:
         reasons.append(
             f"{len(dropped)} samples are of the same group or content as a held-out one and are not trained on: "
@@ -88,7 +101,7 @@ def make(catalog: pd.DataFrame, params: Index, seed: int) -> Decision:
     dropped += tainted
     outside = held | set(dropped)
     usable = set(frame["id"]) | set(mixtures)
-    train = [name for name in catalog["id"] if name in usable and name not in outside]
+    train = [name for name in catalog["id"].tolist() if name in usable and name not in outside]
     if not held:
         raise UserError(
             f"The strategy '{params.strategy}' holds nothing out:\n{listed(reasons)}\n"
@@ -101,7 +114,7 @@ def make(catalog: pd.DataFrame, params: Index, seed: int) -> Decision:
             + ": hold fewer out."
         )
     counts = _per_category(frame, held, set(dropped))
-    held_out = [name for name in frame["id"] if name in held]
+    held_out = [name for name in frame["id"].tolist() if name in held]
     return Decision(params.strategy, seed, held_out, train, dropped, counts, reasons)
 
 
@@ -130,7 +143,7 @@ def folds(catalog: pd.DataFrame, count: int, seed: int) -> list[list[str]]:
         place = min(range(count), key=lambda fold: (tallies[fold][stratum], len(found[fold]), fold))
         found[place] += unit
         tallies[place].update(names[name] for name in unit)
-    order = {name: place for place, name in enumerate(frame["id"])}
+    order = {name: place for place, name in enumerate(frame["id"].tolist())}
     return [sorted(fold, key=order.__getitem__) for fold in found]
 
 
@@ -196,7 +209,8 @@ def _file(catalog: pd.DataFrame, frame: pd.DataFrame, params: Index, seed: int) 
         if name in synthetic:
             problems.append(f"{name} is a synthetic sample; only originals can be held out")
         elif name not in split:
-            problems.append(f"{name} is not in the catalog{close_matches(name, usable)}")
+            hint = close_matches(name, usable) if len(problems) < _HINTS else ""
+            problems.append(f"{name} is not in the catalog{hint}")
         elif name not in usable:
             problems.append(f"{name} is of the split {split[name]} and has no cube to score against")
     if problems:
@@ -240,7 +254,7 @@ def _units(frame: pd.DataFrame) -> list[int]:
 
     for column in ("group", "cube_hash", "input_hash"):
         first: dict[str, int] = {}
-        for place, value in enumerate(frame[column]):
+        for place, value in enumerate(frame[column].tolist()):
             if value:
                 low, high = sorted((root(first.setdefault(value, place)), root(place)))
                 parent[high] = low
@@ -250,24 +264,37 @@ def _units(frame: pd.DataFrame) -> list[int]:
 def _members(frame: pd.DataFrame, units: Sequence[int]) -> list[list[str]]:
     """The ids of each unit, by the unit's first sample."""
     members: dict[int, list[str]] = defaultdict(list)
-    for name, unit in zip(frame["id"], units, strict=True):
+    for name, unit in zip(frame["id"].tolist(), units, strict=True):
         members[unit].append(name)
     return list(members.values())
 
 
 def _strata(frame: pd.DataFrame) -> dict[str, str]:
-    return dict(zip(frame["id"], frame["category_name"], strict=True))
+    return dict(zip(frame["id"].tolist(), frame["category_name"].tolist(), strict=True))
 
 
 def _closest(units: list[list[str]], wanted: int) -> list[str]:
     """Ids of those units, not all of them, whose sizes add up closest to `wanted`; earlier units are preferred."""
-    sums: dict[int, tuple[int, ...]] = {0: ()}
-    for place, unit in enumerate(units):
-        for total, used in list(sums.items()):
-            sums.setdefault(total + len(unit), (*used, place))
-    whole = sum(len(unit) for unit in units)
-    best = min((total for total in sums if 0 < total < whole), key=lambda total: (abs(total - wanted), total))
-    return [name for place in sums[best] for name in units[place]]
+    sizes = [len(unit) for unit in units]
+    # The smallest unit alone is an answer, so that no sum beyond this one is a better one.
+    most = min(max(2 * wanted - min(sizes), min(sizes)), sum(sizes) - 1)
+    # Bit t of `sums` is set once units up to here add up to t; `last` is the unit that first made it so.
+    sums, last = 1, {0: -1}
+    for place, size in enumerate(sizes):
+        new = (sums << size) & ((2 << most) - 1) & ~sums
+        sums |= new
+        while new:
+            total = new.bit_length() - 1
+            last[total] = place
+            new ^= 1 << total
+        if wanted in last:
+            break
+    total = min((total for total in last if total), key=lambda total: (abs(total - wanted), total))
+    places = []
+    while total:
+        places.append(last[total])
+        total -= sizes[last[total]]
+    return [name for place in reversed(places) for name in units[place]]
 
 
 def _per_category(frame: pd.DataFrame, held: set[str], dropped: set[str]) -> dict[str, dict[str, int]]:

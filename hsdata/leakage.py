@@ -21,6 +21,8 @@ from hsengine.base.wording import close_matches, some
 
 Fix = Literal["drop-synthetic", "drop-held-out"]
 
+# Unknown ids for which a close one is sought.
+_HINTS = 5
 _MIXED_NAME = re.compile(r"^(Category-\d+_.+)_(Category-\d+_.+)$")
 
 
@@ -108,10 +110,10 @@ def _frame(catalog: pd.DataFrame | str | os.PathLike[str]) -> pd.DataFrame:
 
 def mixtures_of(frame: pd.DataFrame) -> dict[str, Mixture]:
     """The synthetic samples of a catalog, by id: those it says are, and those whose name joins two ids."""
-    known = frame["synthetic"].astype(bool) if "synthetic" in frame.columns else [False] * len(frame)
-    splits = frame["split"] if "split" in frame.columns else ["train"] * len(frame)
+    known = frame["synthetic"].astype(bool).tolist() if "synthetic" in frame.columns else [False] * len(frame)
+    splits = frame["split"].tolist() if "split" in frame.columns else ["train"] * len(frame)
     found = {}
-    for place, (name, synthetic, split) in enumerate(zip(frame["id"].astype(str), known, splits, strict=True)):
+    for place, (name, synthetic, split) in enumerate(zip(frame["id"].astype(str).tolist(), known, splits, strict=True)):
         pair = _named(name)
         if synthetic and {"id1", "id2"} <= set(frame.columns):
             pair = str(frame["id1"].iat[place]), str(frame["id2"].iat[place])
@@ -150,15 +152,16 @@ def _shared(
         usable &= ~ids.isin(list(mixtures_of(frame))) | ids.isin(list(trained))
     is_held = ids.isin(list(held))
     found = []
+    names, used_rows = ids.tolist(), usable.tolist()
     kin: dict[str, set[str]] = defaultdict(set)
     for column, reason in (("cube_hash", SAME_CUBE), ("input_hash", SAME_INPUT), ("group", SAME_GROUP)):
         if column not in frame.columns:
             continue
         holders: dict[str, list[str]] = defaultdict(list)
-        for name, value in zip(ids[is_held], frame.loc[is_held, column], strict=True):
+        for name, value in zip(ids[is_held].tolist(), frame.loc[is_held, column].tolist(), strict=True):
             if isinstance(value, str) and value:
                 holders[value].append(name)
-        for name, value, used in zip(ids, frame[column], usable, strict=True):
+        for name, value, used in zip(names, frame[column].tolist(), used_rows, strict=True):
             for holder in holders.get(value, ()):
                 kin[name].add(holder)
                 if used:
@@ -291,7 +294,8 @@ def _notes(
         known = set(_frame(catalog)["id"])
         unknown = [name for name in held if name not in known]
         if unknown:
-            notes.append("not in the catalog: " + some([name + close_matches(name, known) for name in unknown]))
+            near = [name + close_matches(name, known) for name in unknown[:_HINTS]]
+            notes.append("not in the catalog: " + some(near + unknown[_HINTS:]))
     return notes
 
 

@@ -13,11 +13,11 @@ from typing import Any
 import pandas as pd
 
 from hsdata import catalog as catalogs
-from hsdata import layout, raw
+from hsdata import layout, paths, raw, smote
 from hsdata.formats import hdf5, zarr
 from hsengine.base import workers as processes
 from hsengine.base.errors import UserError
-from hsengine.base.files import replacing, write_text
+from hsengine.base.files import check_own, replacing, write_text
 
 # Marks a merged folder, and is its catalog.
 CATALOG_FILE = "merged.csv"
@@ -48,6 +48,14 @@ class Summary:
         )
 
 
+def run(out: str | os.PathLike[str], *, link: bool = True, workers: int = 0, scheduler: str | None = None) -> Summary:
+    """Merge the project's catalog with that of its synthetic samples, where there are any; see `merge`."""
+    frames = [catalogs.load(paths.CATALOG)]
+    if (paths.SMOTE / smote.CATALOG_FILE).exists():
+        frames.append(catalogs.load(paths.SMOTE / smote.CATALOG_FILE, empty=True))
+    return merge(frames, out, link=link, workers=workers, scheduler=scheduler)
+
+
 def merge(
     frames: Sequence[pd.DataFrame],
     out: str | os.PathLike[str],
@@ -73,7 +81,7 @@ def merge(
     """
     frame = catalogs.concatenated(frames)
     target = Path(out)
-    _check_target(target)
+    check_own(target, CATALOG_FILE, "a merged folder", (catalogs.GROUPS_FILE, "track[12]"))
     with replacing(target) as scratch:
         scratch.mkdir()
         rows = frame.to_dict("records")
@@ -122,13 +130,6 @@ def carry_out(task: Task) -> None:
         hdf5.write(task.place, zarr.read(task.source))
     else:
         shutil.copyfile(task.source, task.place)
-
-
-def _check_target(target: Path) -> None:
-    if not target.exists():
-        return
-    if not target.is_dir() or (any(target.iterdir()) and not (target / CATALOG_FILE).is_file()):
-        raise UserError(f"{target} holds something else than a merged folder: name a new folder, or remove it first.")
 
 
 def _tasks(row: dict[Any, Any], scratch: Path, target: Path) -> list[Task]:

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from hsdata.formats import hdf5, is_url
+from hsdata.formats import hdf5
+from hsdata.formats.access import is_url
 from hsengine.base.errors import UserError
 
 Row = Mapping[Any, Any]

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hsdata import raw
+from hsdata import catalog as catalogs
+from hsdata import paths, raw
 from hsdata.camera import colour
 from hsdata.formats import image
+from hsdata.params import DataParams
 from hsengine.base import incremental
 from hsengine.base import workers as processes
 
@@ -24,24 +26,16 @@ VERSION = 1
 """Raise it when the same cube comes to give other pixels: every picture is then made anew."""
 
 
-@dataclass(frozen=True)
-class Summary:
-    """What a rendering did.
+class Summary(incremental.Summary):
+    """What a rendering did."""
 
-    Attributes:
-        made: pictures written.
-        kept: pictures that were up to date.
-        removed: pictures of samples that are gone.
-        seconds: how long it took.
-    """
+    what = "pictures rendered"
 
-    made: int
-    kept: int
-    removed: int
-    seconds: float
 
-    def __str__(self) -> str:
-        return f"{self.made} pictures rendered, {self.kept} up to date, {self.removed} removed, in {self.seconds:.1f} s"
+def run(params: DataParams, *, workers: int | None = None, scheduler: str | None = None, full: bool = False) -> Summary:
+    """The stage: bring the pictures in `paths.RGB_FULL` up to date; see `update`."""
+    count = params.machine.workers if workers is None else workers
+    return update(catalogs.load(paths.CATALOG), paths.RGB_FULL, workers=count, scheduler=scheduler, full=full)
 
 
 @dataclass(frozen=True)
@@ -53,7 +47,7 @@ class Work:
     shape: raw.Shape
 
 
-def run(
+def update(
     catalog: pd.DataFrame,
     out: str | os.PathLike[str],
     *,
@@ -82,7 +76,7 @@ def run(
     jobs = [_job(row, Path(out), scheduler) for row in catalog.to_dict("records") if row["cube"]]
     count = processes.sensible(workers, sum(4.0 * math.prod(job.work.shape) for job in jobs))
     done = incremental.update(out, jobs, render, full=full, workers=count, scheduler=scheduler, label="rendering")
-    return Summary(len(done.made), len(done.kept), len(done.removed), time.perf_counter() - start)
+    return Summary.of(done, start)
 
 
 def _job(row: raw.Row, out: Path, scheduler: str | None) -> incremental.Job:

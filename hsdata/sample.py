@@ -23,10 +23,11 @@ from hsdata.camera import camera
 from hsdata.catalog import GROUPS_FILE
 from hsdata.cube import BAND_GRID, Cube
 from hsdata.formats import hdf5, image, mosaic
-from hsdata.scenes import scenes
-from hsengine.base import files
+from hsdata.scenes import painting, scenes
+from hsengine.base import files, locks, tables
 from hsengine.base import workers as processes
 from hsengine.base.errors import UserError
+from hsengine.base.wording import some
 
 # The challenge's training samples by category.
 PROPORTIONS: Final = {1: 50, 2: 31, 3: 57, 4: 29}
@@ -140,17 +141,19 @@ def make(
     wanted = plan(counts, seed)
     with files.explaining(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    files.remove_scratch(folder)
-    one = partial(_write, str(folder), size, seed, compress)
-    count = processes.sensible(workers, 4.0 * len(BAND_GRID) * size * size * len(wanted))
-    for _ in processes.stream(one, wanted, workers=count, label="making samples"):
-        pass
-    if link:
-        for split in layout.LABELLED_SPLITS:
-            if counts[split]:
-                _link(folder, split)
-    table = "".join(f"{sample.id},{sample.group}\n" for sample in sorted(wanted, key=lambda sample: sample.id))
-    files.write_text(folder / GROUPS_FILE, "id,group\n" + table)
+    with locks.alone_in(folder):
+        files.remove_scratch(folder)
+        groups = _new_groups(folder, wanted)
+        one = partial(_write, str(folder), size, seed, compress)
+        count = processes.sensible(workers, 4.0 * len(BAND_GRID) * size * size * len(wanted))
+        for _ in processes.stream(one, wanted, workers=count, label="making samples"):
+            pass
+        if link:
+            for split in layout.LABELLED_SPLITS:
+                if counts[split]:
+                    _link(folder, split)
+        if groups:
+            tables.append(folder / GROUPS_FILE, groups)
     written = [path for sample in wanted for path in paths_of(folder, sample).values()]
     return Summary(
         root=str(folder),
@@ -194,7 +197,7 @@ def cube_of(sample: Sample, size: int, seed: int) -> Cube:
     pattern = stripes(size, seed)
     layers = scenes.scene(sample.category, sample.object, own, pose, size)
     values = np.empty((len(BAND_GRID), size, size), dtype=np.float32)
-    for band, plane in enumerate(scenes.planes(layers)):
+    for band, plane in enumerate(painting.planes(layers)):
         deviation = np.sqrt(NOISE_DARK**2 + NOISE_LIGHT**2 * plane)
         plane += deviation * noise.standard_normal(plane.shape, dtype=np.float32)
         plane += pattern[band]
@@ -219,6 +222,17 @@ def paths_of(root: Path, sample: Sample) -> dict[str, Path]:
         suffix = layout.SUFFIXES[layout.CUBES][0]
         found[layout.CUBES] = root / "track2" / sample.split / layout.CUBES / f"{sample.id}{suffix}"
     return found
+
+
+def _new_groups(folder: Path, wanted: list[Sample]) -> list[tables.Row]:
+    """The lines that `groups.csv` lacks; those of other samples stay."""
+    file = folder / GROUPS_FILE
+    known = {row["id"]: row["group"] for row in tables.read(file, ("id", "group"))} if os.path.lexists(file) else {}
+    groups = {sample.id: sample.group for sample in sorted(wanted, key=lambda sample: sample.id)}
+    other = [name for name, group in groups.items() if known.get(name, group) != group]
+    if other:
+        raise UserError(f"{file} has other groups for {some(other)}: move it away, or name another folder.")
+    return [{"id": name, "group": group} for name, group in groups.items() if name not in known]
 
 
 def _write(root: str, size: int, seed: int, compress: bool, sample: Sample) -> None:

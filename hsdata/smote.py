@@ -14,21 +14,24 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hsdata import catalog as catalogs
-from hsdata import layout, raw
+from hsdata import index, layout, paths, raw
 from hsdata.camera.camera import STANDARD_OBSERVER, Camera
 from hsdata.camera.resize import bilinear
 from hsdata.formats import image, mosaic, zarr
 from hsdata.mixing import mixing, pairs
 from hsdata.mixing.pairs import Planned, labels, plan, planned
+from hsdata.params import DataParams
 from hsengine.base import incremental
 from hsengine.base import workers as processes
 from hsengine.base.errors import UserError
 from hsengine.base.wording import listed
 
-__all__ = ["Planned", "Summary", "generate", "labels", "load", "plan", "planned"]
+__all__ = ["Planned", "Summary", "generate", "labels", "load", "plan", "planned", "run", "run_plan"]
 
 CATALOG_FILE = "catalog.csv"
 PREVIEW_FOLDER = "preview"
+
+Device = Literal["cpu", "auto", "cuda"]
 
 Row = dict[Any, Any]
 """A row of a catalog or a plan, by column."""
@@ -57,6 +60,50 @@ class Summary:
         return "\n".join(lines)
 
 
+def run_plan(
+    params: DataParams, *, as_published: bool = False, to: str | os.PathLike[str] = paths.SMOTE_PLANNING
+) -> Planned:
+    """The stage `smote plan`: plan which training samples are mixed, and write that; see `planned`.
+
+    Args:
+        params: of the project.
+        as_published: fill each split on its own, whatever is held out.
+        to: the folder of the labels and the plan.
+    """
+    training = None if as_published else index.read(paths.TRAINING)
+    balance = "max" if as_published and params.smote.balance == "none" else params.smote.balance
+    made = planned(catalogs.load(paths.CATALOG), training, seed=params.smote.seed, balance=balance)
+    made.write(to)
+    return made
+
+
+def run(
+    params: DataParams,
+    *,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    full: bool = False,
+    device: Device = "cpu",
+) -> Summary:
+    """The stage `smote`: bring the samples in `paths.SMOTE` up to date with the plan; see `generate`."""
+    return generate(
+        pairs.read(paths.SMOTE_PLAN),
+        catalogs.load(paths.CATALOG),
+        paths.SMOTE,
+        track=params.track,
+        normalize=params.smote.normalize,
+        rgb=params.smote.rgb,
+        size=params.smote.size,
+        preview=params.smote.preview,
+        chunk=params.convert.chunk,
+        dtype=params.convert.dtype,
+        device=device,
+        workers=params.machine.workers if workers is None else workers,
+        scheduler=scheduler,
+        full=full,
+    )
+
+
 def generate(
     plan: pd.DataFrame,
     catalog: pd.DataFrame,
@@ -71,7 +118,7 @@ def generate(
     format: Literal["zarr", "hdf5"] = "zarr",
     chunk: int = 64,
     dtype: zarr.Dtype = "float32",
-    device: Literal["cpu", "auto", "cuda"] = "cpu",
+    device: Device = "cpu",
     workers: int = 0,
     scheduler: str | None = None,
     full: bool = False,
@@ -162,7 +209,7 @@ def load(out: str | os.PathLike[str]) -> pd.DataFrame:
     Raises:
         UserError: there is none.
     """
-    frame = catalogs.load(Path(out) / CATALOG_FILE)
+    frame = catalogs.load(Path(out) / CATALOG_FILE, empty=True)
     return frame[frame["split"] == "train"].reset_index(drop=True)
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hsdata.params import DataParams
 from hsengine.base.errors import UserError
 from hsengine.base.wording import listed, some
 
@@ -55,6 +56,11 @@ class Difference:
         kinds = (("added", self.added), ("missing", self.removed), ("changed", self.changed))
         lines = [f"{kind}: {name}" for kind, names in kinds for name in names]
         return listed(lines or ["which files cannot be told: the record of them is not in DVC's cache ('dvc fetch')"])
+
+
+def run(params: DataParams) -> Difference:
+    """Compare the project's raw files with what DVC recorded of them; see `verify`."""
+    return verify(params.data.root)
 
 
 def verify(root: str | os.PathLike[str], dvc_file: str | os.PathLike[str] | None = None) -> Difference:

@@ -11,6 +11,7 @@ from torch import nn
 
 from hsdata import catalog, convert, paths
 from hsdata.cube import BAND_GRID
+from hsdata.params import DataParams
 from hsdata.testing import data_folder, numbered
 from hsengine import folder as folders
 from hsengine.base.files import write_text
@@ -33,10 +34,10 @@ def project(
     """
     train = [*numbered(1, 2), *numbered(2, 1)]
     ids = {"train": train, "test-public": HELD_OUT, "test-private": private}
-    root = data_folder("data", {split: names for split, names in ids.items() if names}, size=size)
-    frame = catalog.make(root, track, workers=1)
-    catalog.save(frame, paths.CATALOG)
-    convert.run(frame, paths.ZARR, chunk=8, dtype="float32", workers=1)
+    data_folder("data", {split: names for split, names in ids.items() if names}, size=size)
+    params = DataParams.model_validate({"track": track, "convert": {"chunk": 8}})
+    for stage in (catalog, convert):
+        stage.run(params, workers=1)
     for file, names in ((paths.HELD_OUT, held_out), (paths.TRAINING, train)):
         write_text(file, "".join(f"{name}\n" for name in names))
 

@@ -8,8 +8,6 @@ import pytest
 from hsdata import Cube, catalog, convert, index, paths, smote
 from hsdata.captures import importer
 from hsdata.formats import envi
-from hsdata.mixing import pairs
-from hsdata.params import Index
 from hsmodels import evaluate, train
 from hsmodels.params import Params
 
@@ -18,15 +16,18 @@ def scored(captures, track, tile):
     """SSC of a ridge regression on captures that are imported, divided, synthesised from and trained on."""
     for category, capture in enumerate(captures, start=1):
         importer.import_cubes([capture], "data", importer.Options(category=category, tile=tile, tracks=(1, 2)))
-    frame = catalog.make("data", track)
-    catalog.save(frame, paths.CATALOG)
-    decision = index.make(frame, Index(strategy="stratified"), 0)
-    index.write(decision, paths.INDEX)
-    convert.run(frame, paths.ZARR, chunk=8)
-    smote.generate(pairs.planned(frame, decision.train, balance=0.2).plan, frame, paths.SMOTE, track=track, chunk=8)
-    params = Params.model_validate({"track": track, "model": "ridge", "models": {"ridge": {}}})
-    train.run(params)
-    evaluate.run(params)
+    params = Params.model_validate(
+        {
+            "track": track,
+            "model": "ridge",
+            "models": {"ridge": {}},
+            "index": {"strategy": "stratified"},
+            "convert": {"chunk": 8},
+            "smote": {"balance": 0.2},
+        }
+    )
+    for run in (catalog.run, index.run, convert.run, smote.run_plan, smote.run, train.run, evaluate.run):
+        run(params)
     return json.loads(paths.METRICS.read_text())
 
 

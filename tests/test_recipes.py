@@ -11,11 +11,9 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
-import typer
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
-import hsdata.cli
-from hsdata import layout, paths
+from hsdata import catalog, convert, index, layout, paths, render, smote
 from hsdata.testing import data_folder, numbered
 from hsengine import folder
 from hsengine.base.params import read_yaml
@@ -31,10 +29,6 @@ COMMITTED = read_yaml(ROOT / "params.yaml")
 SIZE = 16
 # How a run is watched and where, not what a recipe is.
 FREE = ("workers", "data", "evaluate")
-
-
-def _stage(*words):
-    typer.main.get_command(hsdata.cli.app).main([*words, "--params", "params.yaml"], standalone_mode=False)
 
 
 def _given(values):
@@ -74,9 +68,9 @@ def _run(name, weights):
     values = read_yaml("params.yaml")
     samples = _data(values)
     recipe.set_values(_small(values, samples, weights), "params.yaml", "the test")
-    for words in (["catalog"], ["index"], ["convert"], ["render"], ["smote", "plan"], ["smote", "generate"]):
-        _stage(*words)
     params = load_params("params.yaml")
+    for stage in (catalog.run, index.run, convert.run, render.run, smote.run_plan, smote.run):
+        stage(params)
     with _watched() as seen:
         train.run(params)
     evaluate.run(params)

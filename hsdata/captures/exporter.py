@@ -9,6 +9,9 @@ from pathlib import Path
 from hsdata.formats import envi, open_cube
 from hsengine.base.errors import UserError
 
+# How the descriptions of exported images begin, by which they are known again.
+_MARK = "reflectance, from"
+
 
 def export_cubes(
     sources: Sequence[str | os.PathLike[str]], to: str | os.PathLike[str], *, interleave: envi.Interleave = "bil"
@@ -24,7 +27,8 @@ def export_cubes(
         The headers, in the order of the sources.
 
     Raises:
-        UserError: a source cannot be read, two have one name, or the place cannot be written.
+        UserError: a source cannot be read, two have one name, the place holds an image that no export wrote, or
+            it cannot be written.
     """
     target = Path(to)
     if not sources:
@@ -41,8 +45,21 @@ def export_cubes(
     for source, header in zip(sources, headers, strict=True):
         if header.exists() and _same(source, header):
             raise UserError(f"{source} would be replaced by its own export: name another folder.")
-        envi.write(header, open_cube(source), interleave=interleave, description=f"reflectance, from {source}")
+        _check_own(header)
+    for source, header in zip(sources, headers, strict=True):
+        envi.write(header, open_cube(source), interleave=interleave, description=f"{_MARK} {source}")
     return headers
+
+
+def _check_own(header: Path) -> None:
+    """Refuse to replace an image that no export wrote."""
+    data = header.with_suffix(".img")
+    if not header.exists() and not data.exists():
+        return
+    described = envi.read_header(header).get("description", "") if header.is_file() else ""
+    if not (described if isinstance(described, str) else ", ".join(described)).startswith(_MARK):
+        there = header if header.exists() else data
+        raise UserError(f"{there} was not written by 'hsdata export' and would be replaced: name another place.")
 
 
 def _same(source: str | os.PathLike[str], header: Path) -> bool:

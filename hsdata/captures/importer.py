@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
@@ -14,16 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from hsdata import layout
+from hsdata import formats, layout
 from hsdata.camera.camera import STANDARD_OBSERVER, Camera
 from hsdata.captures import provenance
 from hsdata.captures.provenance import ImportedSample
 from hsdata.captures.reflectance import Reflectance, Scaling, Window, converted, scaling, used_bands
 from hsdata.cube import BAND_GRID, Cube
-from hsdata.formats import READERS, capture, hdf5, image, is_url, mosaic, wavelengths
+from hsdata.formats import READERS, hdf5, image, is_url, mosaic, wavelengths
 from hsdata.formats.capture import Capture
+from hsengine.base import locks
 from hsengine.base.errors import UserError
-from hsengine.base.files import file_hash
+from hsengine.base.files import explaining, file_hash, remove_scratch
 
 # A gap between bands that an interpolation had better not bridge unseen, in nm.
 _GAP = 30.0
@@ -123,7 +125,7 @@ def import_cubes(
     """Bring captures into the layout of a data folder.
 
     A capture that has been imported before, with the same options, is left as it is; so is the finished part
-    of an import that was interrupted.
+    of an import that was interrupted. Another writer of the folder is waited for.
 
     Args:
         sources: files, Zarr stores, or folders of these.
@@ -139,11 +141,25 @@ def import_cubes(
     """
     options = options or Options()
     root = Path(to)
+    with explaining(root):
+        root.mkdir(parents=True, exist_ok=True)
+    try:
+        with locks.alone_in(root, wait=True):
+            remove_scratch(root)
+            provenance.groups(root)
+            return _imported(sources, root, options)
+    finally:
+        # Only an import that made nothing leaves it empty.
+        with contextlib.suppress(OSError):
+            root.rmdir()
+
+
+def _imported(sources: Sequence[str | os.PathLike[str]], root: Path, options: Options) -> Imported:
     _check_sharing(root, options)
     camera = STANDARD_OBSERVER if options.camera is None else Camera.from_csv(options.camera)
     listed = None if options.wavelengths is None else wavelengths.read_list(options.wavelengths)
     references = {
-        name: None if path is None else capture.load(path, wavelengths=listed)
+        name: None if path is None else formats.load(path, wavelengths=listed)
         for name, path in (("white", options.white), ("dark", options.dark))
     }
     done = Imported(root)
@@ -205,7 +221,7 @@ def _expanded(sources: Sequence[str | os.PathLike[str]]) -> list[str]:
 
 def _opened(source: str, options: Options, listed: NDArray[np.float64] | None) -> Capture:
     mask_file = Path(options.mask) if options.mask and Path(options.mask).is_file() else None
-    opened = capture.load(
+    opened = formats.load(
         source,
         variable=options.variable,
         wavelengths=listed,
@@ -269,7 +285,7 @@ def _content(source: str, options: Options) -> str:
     digest = hashlib.blake2b(digest_size=16)
     digest.update(source.encode() if is_url(source) else b"")
     for path in [source, *filter(None, named)]:
-        for file in capture.files(path):
+        for file in formats.files(path):
             digest.update(file_hash(file).encode())
     decisive = {name: value for name, value in asdict(options).items() if name not in ("tracks", "group")}
     digest.update(repr(sorted(decisive.items())).encode())

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from hsdata import formats
 from hsdata.captures.reflectance import scaling
 from hsdata.cube import BAND_GRID
-from hsdata.formats import READERS, capture, wavelengths
+from hsdata.formats import READERS, wavelengths
 from hsdata.formats.capture import Capture
 from hsengine.base.errors import UserError
 
@@ -84,9 +85,9 @@ def describe(
     try:
         if file.exists() and file.suffix.lower() in READERS:
             found.facts["format"] = READERS[file.suffix.lower()]
-            size = sum(part.stat().st_size for part in capture.files(file))
+            size = sum(part.stat().st_size for part in formats.files(file))
             found.facts["format"] += f", {size:,} bytes"
-        opened = capture.load(path, variable=variable, wavelengths=listed, axes=axes)
+        opened = formats.load(path, variable=variable, wavelengths=listed, axes=axes)
     except UserError as error:
         if not found.facts:
             raise

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from hsdata.catalog import GROUPS_FILE
+from hsengine.base import tables
 from hsengine.base.errors import UserError
 from hsengine.base.files import write_text
 
@@ -59,43 +61,41 @@ def read(root: Path) -> list[ImportedSample]:
     Raises:
         UserError: the record is damaged.
     """
+    if not os.path.lexists(root / RECORD_FILE):
+        return []
     samples = []
     try:
-        for row in _read_table(root / RECORD_FILE):
+        for row in tables.read(root / RECORD_FILE, [item.name for item in fields(ImportedSample)]):
             values: dict[str, Any] = {
                 item.name: int(row[item.name]) if item.type == "int" else row[item.name]
                 for item in fields(ImportedSample)
             }
             samples.append(ImportedSample(**values))
-    except (KeyError, ValueError, TypeError) as error:
+    except (ValueError, UserError) as error:
         raise UserError(f"{root / RECORD_FILE} is damaged ({error}): restore it, or remove it to start anew.") from None
     return samples
 
 
 def write(root: Path, samples: Iterable[ImportedSample]) -> None:
     """Write the record, whole or not at all."""
-    columns = [item.name for item in fields(ImportedSample)]
-    _write_table(root / RECORD_FILE, columns, [asdict(sample) for sample in samples])
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [item.name for item in fields(ImportedSample)], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(asdict(sample) for sample in samples)
+    write_text(root / RECORD_FILE, text.getvalue())
 
 
 def write_group(root: Path, sample: str, group: str) -> None:
-    """Put a sample into a group; the other lines of `groups.csv` stay."""
-    rows = _read_table(root / GROUPS_FILE)
-    columns = list(rows[0]) if rows else ["id", "group"]
-    rows = [row for row in rows if row.get("id") != sample] + [{"id": sample, "group": group}]
-    _write_table(root / GROUPS_FILE, columns, rows)
+    """Put a sample into a group; a line that `groups.csv` has for it already stays."""
+    if all(row["id"] != sample for row in groups(root)):
+        tables.append(root / GROUPS_FILE, [{"id": sample, "group": group}])
 
 
-def _read_table(path: Path) -> list[dict[str, str]]:
-    if not path.is_file():
-        return []
-    with path.open(encoding="utf-8-sig", newline="") as stream:
-        return list(csv.DictReader(stream))
+def groups(root: Path) -> list[tables.Row]:
+    """The lines of `groups.csv`; none where it is missing.
 
-
-def _write_table(path: Path, columns: list[str], rows: Sequence[dict[str, Any]]) -> None:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, restval="", extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(path, text.getvalue())
+    Raises:
+        UserError: it is no sound table.
+    """
+    file = root / GROUPS_FILE
+    return tables.read(file, ("id", "group")) if os.path.lexists(file) else []

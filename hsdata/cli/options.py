@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+PARAMS = Path("params.yaml")
+
 ParamsFile = Annotated[Path, typer.Option("--params", help="The parameter file.")]
 Workers = Annotated[int | None, typer.Option(help="Processes; 0 means one a core. Default: params.yaml's.")]
 Scheduler = Annotated[str | None, typer.Option(help="A Dask scheduler (tcp://host:port) instead of processes.")]

@@ -1,4 +1,4 @@
-"""The verbs that are stages of the pipeline: each reads `params.yaml` and calls the module of its name."""
+"""The verbs that are stages of the pipeline: each reads `params.yaml` and calls `run` of the module of its name."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 import typer
 
 from hsdata import paths
-from hsdata.cli.options import Full, ParamsFile, Scheduler, Workers
+from hsdata.cli.options import PARAMS, Full, ParamsFile, Scheduler, Workers
+from hsdata.params import load_data_params
 
 app = typer.Typer()
 index_app = typer.Typer(help="Who is held out, and whether anything leaks.", invoke_without_command=True)
@@ -51,107 +52,59 @@ def sample(
 
 
 @app.command()
-def verify(
-    params: ParamsFile = Path("params.yaml"),
-) -> None:
+def verify(params: ParamsFile = PARAMS) -> None:
     """Say whether the raw files are those that data.dvc recorded."""
     from hsdata import verify as stage
-    from hsdata.params import load_data_params
 
-    difference = stage.verify(load_data_params(params).data.root)
+    difference = stage.run(load_data_params(params))
     typer.echo(str(difference))
     if difference:
         raise typer.Exit(1)
 
 
 @app.command()
-def catalog(params: ParamsFile = Path("params.yaml"), workers: Workers = None, scheduler: Scheduler = None) -> None:
+def catalog(params: ParamsFile = PARAMS, workers: Workers = None, scheduler: Scheduler = None) -> None:
     """List every sample: its files, whether they are sound, what they hold."""
     from hsdata import catalog as stage
-    from hsdata import verify
-    from hsdata.params import load_data_params
 
-    loaded = load_data_params(params)
-    for note in verify.require_recorded(loaded.data.root).notes:
-        typer.echo(f"note: {note}")
-    frame = stage.make(
-        loaded.data.root,
-        loaded.track,
-        workers=loaded.machine.workers if workers is None else workers,
-        scheduler=scheduler,
-        unsound=loaded.catalog.unsound,
-    )
-    stage.save(frame, paths.CATALOG)
-    typer.echo(stage.describe(frame))
-    typer.echo(f"wrote {paths.CATALOG}")
+    typer.echo(str(stage.run(load_data_params(params), workers=workers, scheduler=scheduler)))
 
 
 @app.command()
 def convert(
-    params: ParamsFile = Path("params.yaml"),
-    workers: Workers = None,
-    scheduler: Scheduler = None,
-    full: Full = False,
+    params: ParamsFile = PARAMS, workers: Workers = None, scheduler: Scheduler = None, full: Full = False
 ) -> None:
     """Turn the raw cubes into sharded Zarr arrays that are read by the crop."""
-    from hsdata import catalog as catalogs
     from hsdata import convert as stage
-    from hsdata.params import load_data_params
 
-    loaded = load_data_params(params)
-    summary = stage.run(
-        catalogs.load(paths.CATALOG),
-        paths.ZARR,
-        chunk=loaded.convert.chunk,
-        dtype=loaded.convert.dtype,
-        workers=loaded.machine.workers if workers is None else workers,
-        scheduler=scheduler,
-        full=full,
-    )
+    summary = stage.run(load_data_params(params), workers=workers, scheduler=scheduler, full=full)
     typer.echo(f"{summary}\nin {paths.ZARR}")
 
 
 @app.command()
 def render(
-    params: ParamsFile = Path("params.yaml"),
-    workers: Workers = None,
-    scheduler: Scheduler = None,
-    full: Full = False,
+    params: ParamsFile = PARAMS, workers: Workers = None, scheduler: Scheduler = None, full: Full = False
 ) -> None:
     """Render each cube as a full-size sRGB picture (rgb_full)."""
-    from hsdata import catalog as catalogs
     from hsdata import render as stage
-    from hsdata.params import load_data_params
 
-    loaded = load_data_params(params)
-    summary = stage.run(
-        catalogs.load(paths.CATALOG),
-        paths.RGB_FULL,
-        workers=loaded.machine.workers if workers is None else workers,
-        scheduler=scheduler,
-        full=full,
-    )
+    summary = stage.run(load_data_params(params), workers=workers, scheduler=scheduler, full=full)
     typer.echo(f"{summary}\nin {paths.RGB_FULL}")
 
 
 @index_app.callback()
-def index(context: typer.Context, params: ParamsFile = Path("params.yaml")) -> None:
+def index(context: typer.Context, params: ParamsFile = PARAMS) -> None:
     """Decide which samples are held out; without a further verb, the same as `make`."""
     if context.invoked_subcommand is None:
         index_make(params)
 
 
 @index_app.command("make")
-def index_make(params: ParamsFile = Path("params.yaml")) -> None:
+def index_make(params: ParamsFile = PARAMS) -> None:
     """Decide which samples are held out, and write what was decided and why."""
-    from hsdata import catalog as catalogs
     from hsdata import index as stage
-    from hsdata.params import load_data_params
 
-    loaded = load_data_params(params)
-    decision = stage.make(catalogs.load(paths.CATALOG), loaded.index, loaded.seed)
-    stage.write(decision, paths.INDEX)
-    typer.echo(f"{decision}\nin {paths.INDEX}")
+    typer.echo(f"{stage.run(load_data_params(params))}\nin {paths.INDEX}")
 
 
 @index_app.command("check")
@@ -175,55 +128,29 @@ def index_check(
 
 @smote_app.command("plan")
 def smote_plan(
-    params: ParamsFile = Path("params.yaml"),
+    params: ParamsFile = PARAMS,
     as_published: Annotated[
         bool, typer.Option("--as-published", help="Fill each split on its own, whatever is held out.")
     ] = False,
     to: Annotated[Path, typer.Option(help="The folder of the labels and the plan.")] = paths.SMOTE_PLANNING,
 ) -> None:
     """Plan which training samples are mixed; nothing held out takes part."""
-    from hsdata import catalog as catalogs
-    from hsdata import index as indexes
     from hsdata import smote as stage
-    from hsdata.params import load_data_params
 
-    loaded = load_data_params(params).smote
-    training = None if as_published else indexes.read(paths.TRAINING)
-    balance = "max" if as_published and loaded.balance == "none" else loaded.balance
-    planned = stage.planned(catalogs.load(paths.CATALOG), training, seed=loaded.seed, balance=balance)
-    planned.write(to)
-    typer.echo(f"{planned}\nin {to}")
+    typer.echo(f"{stage.run_plan(load_data_params(params), as_published=as_published, to=to)}\nin {to}")
 
 
 @smote_app.command("generate")
 def smote_generate(
-    params: ParamsFile = Path("params.yaml"),
+    params: ParamsFile = PARAMS,
     workers: Workers = None,
     scheduler: Scheduler = None,
     full: Full = False,
     device: Annotated[Literal["cpu", "auto", "cuda"], typer.Option(help="Where cubes are mixed.")] = "cpu",
 ) -> None:
     """Make the planned synthetic samples; what exists and is intact is kept."""
-    from hsdata import catalog as catalogs
     from hsdata import smote as stage
-    from hsdata.mixing import pairs
-    from hsdata.params import load_data_params
 
     loaded = load_data_params(params)
-    summary = stage.generate(
-        pairs.read(paths.SMOTE_PLAN),
-        catalogs.load(paths.CATALOG),
-        paths.SMOTE,
-        track=loaded.track,
-        normalize=loaded.smote.normalize,
-        rgb=loaded.smote.rgb,
-        size=loaded.smote.size,
-        preview=loaded.smote.preview,
-        chunk=loaded.convert.chunk,
-        dtype=loaded.convert.dtype,
-        device=device,
-        workers=loaded.machine.workers if workers is None else workers,
-        scheduler=scheduler,
-        full=full,
-    )
+    summary = stage.run(loaded, workers=workers, scheduler=scheduler, full=full, device=device)
     typer.echo(f"{summary}\nin {paths.SMOTE}")

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from hsdata import paths
 from hsdata.cli.options import Scheduler
 
 app = typer.Typer()
@@ -21,11 +20,6 @@ def merge(
     scheduler: Scheduler = None,
 ) -> None:
     """Make one data folder of the original and the synthetic samples, for tools that want it."""
-    from hsdata import catalog as catalogs
     from hsdata import merge as stage
-    from hsdata import smote
 
-    frames = [catalogs.load(paths.CATALOG)]
-    if (paths.SMOTE / smote.CATALOG_FILE).exists():
-        frames.append(catalogs.load(paths.SMOTE / smote.CATALOG_FILE))
-    typer.echo(str(stage.merge(frames, out, link=not copy, workers=workers, scheduler=scheduler)))
+    typer.echo(str(stage.run(out, link=not copy, workers=workers, scheduler=scheduler)))

@@ -6,11 +6,8 @@ the wavelengths stand and in which unit.
 
 from __future__ import annotations
 
-import importlib
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,16 +19,6 @@ from hsengine.base.errors import UserError
 
 AXES = ("height,width,bands", "bands,height,width", "height,bands,width")
 """The orders of axes that a file may use."""
-
-_ALL = ("variable", "wavelengths", "axes", "mask")
-_OPTIONS: dict[str, tuple[str, ...]] = {
-    "envi": ("wavelengths",),
-    "hdf5": _ALL,
-    "matlab": _ALL,
-    "numpy": _ALL,
-    "tiff": ("wavelengths", "axes"),
-    "zarr": (),
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,6 +87,11 @@ class Capture:
             valid &= ~(absent.all(axis=0) if self.ignore == 0 else absent.any(axis=0))
         return valid
 
+    @classmethod
+    def of(cls, cube: Cube) -> Capture:
+        """A cube as a capture."""
+        return cls(cube.values, cube.wavelengths, cube.source, mask=cube.mask)
+
     def cube(self) -> Cube:
         """All bands in the file's order; a declared scale is applied, pixels without data are 0 and masked."""
         values = np.array(self.values, dtype=np.float32)
@@ -110,68 +102,6 @@ class Capture:
             values[:, ~valid] = 0.0
         mask = None if self.mask is None and valid.all() else valid
         return Cube(values, self.centres(), self.source, mask)
-
-
-def load(
-    path: str | os.PathLike[str],
-    *,
-    variable: str | None = None,
-    wavelengths: NDArray[np.float64] | None = None,
-    axes: str | None = None,
-    mask: str | None = None,
-) -> Capture:
-    """Open any image that a reader of this package knows, as stored.
-
-    Args:
-        path: the file, the folder of a Zarr store, or a URL of one that `open_cube` reads.
-        variable: name of the image, for files with several arrays.
-        wavelengths: (bands,) in nm, in place of the file's.
-        axes: order of the image's axes, one of `AXES`, where the file does not say.
-        mask: name of the mask of valid pixels, for files with several arrays.
-
-    Raises:
-        UserError: the file is missing or damaged, something in it is ambiguous, or an option does not
-            apply to files of its kind.
-    """
-    from hsdata.formats import READERS, is_url, open_cube
-
-    given: dict[str, Any] = {"variable": variable, "wavelengths": wavelengths, "axes": axes, "mask": mask}
-    options = {name: value for name, value in given.items() if value is not None}
-    if is_url(path):
-        if options:
-            raise UserError(f"{path}: the option '{next(iter(options))}' does not apply to URLs; get the file first.")
-        cube = open_cube(path)
-        return Capture(cube.values, cube.wavelengths, str(path), mask=cube.mask)
-    file = Path(path)
-    kind = READERS.get(file.suffix.lower())
-    if kind is None:
-        raise UserError(f"{path}: no reader for '{file.suffix or file.name}'; known are {', '.join(sorted(READERS))}.")
-    if not file.exists():
-        raise UserError(f"There is no cube at {path}: check the path.")
-    for name in options:
-        if name not in _OPTIONS[kind]:
-            raise UserError(f"{path}: the option '{name}' does not apply to {file.suffix} files.")
-    if kind == "hdf5":
-        return _load_hdf5(str(path), options)
-    if kind == "zarr":
-        cube = open_cube(path)
-        return Capture(cube.values, cube.wavelengths, str(path), mask=cube.mask)
-    capture: Capture = importlib.import_module(f"hsdata.formats.{kind}").load(path, **options)
-    return capture
-
-
-def files(path: str | os.PathLike[str]) -> list[Path]:
-    """All the files that a capture consists of: an ENVI header with its data, what a store holds, or the file."""
-    from hsdata.formats import READERS, is_url
-
-    place = Path(path)
-    if is_url(path):
-        return []
-    if place.is_dir():
-        return sorted(file for file in place.rglob("*") if file.is_file())
-    if READERS.get(place.suffix.lower()) == "envi":
-        return list(importlib.import_module("hsdata.formats.envi").pair(place))
-    return [place]
 
 
 def assemble(
@@ -270,22 +200,6 @@ def hdf5_arrays(file: Any) -> dict[str, Any]:
     visit("", file)
     file.visititems(visit)
     return arrays
-
-
-def _load_hdf5(source: str, options: dict[str, Any]) -> Capture:
-    import h5py
-
-    try:
-        with h5py.File(source, "r") as file:
-            arrays = hdf5_arrays(file)
-            if "variable" not in options and "cube" in arrays:
-                options["variable"] = "cube"
-            stated = file[options["variable"]].attrs.get("axes") if options.get("variable") in arrays else None
-            if "axes" not in options and stated in AXES:
-                options["axes"] = stated
-            return assemble(arrays, source, **options)
-    except (OSError, RuntimeError, KeyError) as error:
-        raise UserError(f"{source} is truncated, damaged or not HDF5 ({error}); get the file again.") from error
 
 
 def _image(arrays: Mapping[str, Any], variable: str | None, source: str) -> str:

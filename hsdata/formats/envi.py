@@ -49,7 +49,7 @@ def load(path: str | os.PathLike[str], *, wavelengths: NDArray[np.float64] | Non
         UserError: one of the two files is missing, the header is incomplete, or the data are shorter
             than the header says.
     """
-    header_path, data_path = pair(Path(path))
+    header_path, data_path = files(Path(path))
     header = read_header(header_path)
     source = str(header_path)
     samples, lines, bands = (_integer(header, key, source) for key in ("samples", "lines", "bands"))
@@ -149,7 +149,7 @@ def read_header(path: str | os.PathLike[str]) -> dict[str, str | list[str]]:
     return entries
 
 
-def pair(path: Path) -> tuple[Path, Path]:
+def files(path: Path) -> tuple[Path, Path]:
     """The header and the file of data, given either."""
     if path.suffix.lower() != ".hdr":
         for header in (path.with_suffix(".hdr"), path.with_suffix(".HDR"), Path(f"{path}.hdr"), Path(f"{path}.HDR")):

@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hsdata.cube import Cube
-from hsdata.formats import access_error, is_url
+from hsdata.formats.access import access_error, is_url
+from hsdata.formats.capture import AXES, Capture, assemble, hdf5_arrays
 from hsengine.base.errors import UserError
 from hsengine.base.files import replacing
 
@@ -104,6 +105,37 @@ def read(path: str | os.PathLike[str], *, dataset: str = "cube", wavelengths: st
         for index, row in enumerate(rows):
             values[:, index] = row
         return Cube(values, cube.wavelengths, cube.source, cube.mask)
+
+
+def load(
+    path: str | os.PathLike[str],
+    *,
+    variable: str | None = None,
+    wavelengths: NDArray[np.float64] | None = None,
+    axes: str | None = None,
+    mask: str | None = None,
+) -> Capture:
+    """Find image, wavelengths and mask among the datasets of any HDF5 file.
+
+    Args:
+        path: the file.
+        variable: name of the image; `cube` where there is one.
+        wavelengths: (bands,) in nm, in place of the file's.
+        axes: order of the image's axes, one of `hsdata.formats.capture.AXES`, in place of what the file says.
+        mask: name of the mask of valid pixels.
+
+    Raises:
+        UserError: the file is missing, damaged or not HDF5; or see `assemble`.
+    """
+    source = str(path)
+    with _explaining(source), h5py.File(source, "r") as file:
+        arrays = hdf5_arrays(file)
+        if variable is None and "cube" in arrays:
+            variable = "cube"
+        if axes is None and variable in arrays:
+            stated = file[variable].attrs.get("axes")
+            axes = stated if stated in AXES else None
+        return assemble(arrays, source, variable=variable, wavelengths=wavelengths, axes=axes, mask=mask)
 
 
 @contextmanager

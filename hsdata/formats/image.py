@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from hsdata.formats import access_error, fetched, is_url
+from hsdata.formats.access import access_error, fetched, is_url
 from hsengine.base.errors import UserError
 from hsengine.base.files import replacing
 

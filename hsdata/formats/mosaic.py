@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hsdata.formats import access_error, fetched, is_url
+from hsdata.formats.access import access_error, fetched, is_url
 from hsengine.base.errors import UserError
 from hsengine.base.files import replacing
 

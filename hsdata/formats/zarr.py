@@ -20,8 +20,9 @@ import zarr.storage
 from numpy.typing import NDArray
 
 from hsdata.cube import Cube
-from hsdata.formats import access_error, is_url
 from hsdata.formats._shard import DamagedError, Grid, LocalFile, RemoteFile, ShardReader, ShardWriter
+from hsdata.formats.access import access_error, is_url
+from hsdata.formats.capture import Capture
 from hsengine.base.errors import UserError
 from hsengine.base.files import replacing
 
@@ -45,6 +46,11 @@ def read(path: str | os.PathLike[str]) -> Cube:
     """
     store = ZarrCube(path)
     return Cube(store.read(), store.wavelengths, str(path))
+
+
+def load(path: str | os.PathLike[str]) -> Capture:
+    """Read a whole cube as a capture; see `read`."""
+    return Capture.of(read(path))
 
 
 def write(

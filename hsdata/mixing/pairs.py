@@ -14,11 +14,14 @@ import numpy as np
 import pandas as pd
 
 from hsdata import layout
+from hsengine.base import tables
 from hsengine.base.errors import UserError
 from hsengine.base.files import write_text
 from hsengine.base.wording import listed, some
 
 PLAN_COLUMNS = ("split", "label", "id1", "id2", "synthetic_id", "lam")
+# Without which a plan does not say what is mixed of what.
+SOURCES = ("id1", "id2", "synthetic_id")
 LABEL_COLUMNS = ("split", "id", "category_name", "label", "cube", "input")
 PLAN_FILE = "smote_plan.csv"
 
@@ -157,9 +160,9 @@ def read(path: str | os.PathLike[str]) -> pd.DataFrame:
     file = Path(path)
     if not file.is_file():
         raise UserError(f"There is no plan at {file}: make one with 'hsdata smote plan'.")
+    rows = tables.read(file, SOURCES)
     try:
-        table = pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-        check_columns(table, str(file))
+        table = pd.DataFrame(rows, columns=list(rows[0]) if rows else list(PLAN_COLUMNS), dtype="object")
         types: dict[str, Any] = {"label": "int64", "lam": "float64"}
         return table.astype({name: types.get(name, "object") for name in table.columns})
     except ValueError as error:
@@ -172,7 +175,7 @@ def check_columns(table: pd.DataFrame, source: str) -> None:
     Raises:
         UserError: names the columns that are missing.
     """
-    missing = [name for name in ("id1", "id2", "synthetic_id") if name not in table.columns]
+    missing = [name for name in SOURCES if name not in table.columns]
     if missing:
         raise UserError(f"{source} lacks the columns {', '.join(missing)}; a plan has {', '.join(PLAN_COLUMNS)}.")
 

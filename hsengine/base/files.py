@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import itertools
@@ -9,14 +10,21 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, Literal
 
+from hsengine.base import locks
 from hsengine.base.errors import UserError
+from hsengine.base.wording import some
 
+_SCRATCH = ".part-"
+_ASIDE = "replaced-"
 _ATTEMPTS = 3
+# Folders in which this process has cleared what dead writers left.
+_cleared: set[Path] = set()
 
 
 @contextmanager
@@ -25,31 +33,73 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     The caller may make a file or a folder there. On any error the scratch is removed and
     what stood at `path` before stays as it was. The old file is unlinked, never written
-    into: it may be a hard link to a cached copy.
+    into: it may be a hard link to a cached copy. Scratch that killed writers left beside `path` goes.
 
     Raises:
         UserError: the disk is full or the place cannot be written.
     """
     target = Path(path)
-    scratch_parent: Path | None = None
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        scratch_parent = Path(tempfile.mkdtemp(prefix=".part-", dir=target.parent))
-        scratch = scratch_parent / target.name
-        yield scratch
-        _put(scratch, target)
-    except OSError as error:
-        raise _explained(error, target) from error
-    finally:
-        if scratch_parent is not None:
-            shutil.rmtree(scratch_parent, ignore_errors=True)
+    with contextlib.ExitStack() as stack:
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if (parent := target.parent.absolute()) not in _cleared:
+                _cleared.add(parent)
+                _clear(parent.glob(f"{_SCRATCH}*"))
+            scratch = stack.enter_context(_scratch_in(target.parent)) / target.name
+            yield scratch
+            _put(scratch, target)
+        except OSError as error:
+            raise _explained(error, target) from error
+
+
+@contextmanager
+def _scratch_in(parent: Path) -> Iterator[Path]:
+    """A scratch folder, locked as long as its writer lives."""
+    for _ in range(_ATTEMPTS):
+        folder = Path(tempfile.mkdtemp(prefix=_SCRATCH, dir=parent))
+        handle: int | None = None
+        try:
+            with contextlib.suppress(locks.UnsupportedError, PermissionError, FileNotFoundError):
+                handle = os.open(folder, os.O_RDONLY)
+                # Someone who clears may have come first; a folder that is gone still can be locked.
+                if not locks.taken(handle):
+                    continue
+            if folder.is_dir():
+                yield folder
+                return
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+            if handle is not None:
+                os.close(handle)
+    raise UserError(f"{parent} cannot be written: another program removes what is made there.")
+
+
+def _clear(leavings: Iterable[Path]) -> None:
+    """Remove scratch folders whose writers are dead."""
+    for folder in leavings:
+        with contextlib.suppress(OSError, locks.UnsupportedError):
+            handle = os.open(folder, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
+            try:
+                if locks.taken(handle):
+                    _finish(folder)
+                    shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                os.close(handle)
+
+
+def _finish(scratch: Path) -> None:
+    """Put the new folder in its place where its writer died between taking the old one away and that."""
+    if any(scratch.glob(f"{_ASIDE}*")):
+        for new in scratch.iterdir():
+            if not new.name.startswith(_ASIDE) and not (scratch.parent / new.name).exists():
+                new.rename(scratch.parent / new.name)
 
 
 def _put(scratch: Path, target: Path) -> None:
     for attempt in itertools.count():
         # A folder cannot replace a folder: the old one steps aside.
         if scratch.is_dir() and target.is_dir() and not target.is_symlink():
-            target.rename(scratch.parent / f"replaced-{attempt}")
+            target.rename(scratch.parent / f"{_ASIDE}{attempt}")
         try:
             scratch.replace(target)
             return
@@ -73,13 +123,45 @@ def _explained(error: OSError, target: Path) -> Exception:
         return UserError(f"No space left on the disk of {target}: free some and run the command again.")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return UserError(f"{target} cannot be written ({error.strerror}): check the permissions of {target.parent}.")
+    if error.errno in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG):
+        return UserError(f"{target} cannot be written ({error.strerror}: {error.filename}): name another place.")
     return error
 
 
+def check_own(folder: str | os.PathLike[str], record: str, what: str, holds: Collection[str] = ()) -> None:
+    """Refuse to replace anything but a folder of the kind that the command writes.
+
+    Args:
+        folder: what would be replaced; it may be missing or empty.
+        record: a file that every folder of the kind holds.
+        what: the kind, such as "a model's folder".
+        holds: patterns of all names that such folders hold beside the record; empty: anything.
+
+    Raises:
+        UserError: it is a file, or a folder without the record or with something else in it.
+    """
+    place = Path(folder)
+    if not place.is_dir():
+        if os.path.lexists(place):
+            raise UserError(f"{place} is no folder and would be replaced by {what}: name another place.")
+        return
+    with explaining(place):
+        names = sorted(path.name for path in place.iterdir() if not path.name.startswith(_SCRATCH))
+    if names and record not in names:
+        raise UserError(f"{place} holds something else than {what}: name a new folder, or remove it first.")
+    other = [name for name in names if name != record and not any(fnmatch(name, pattern) for pattern in holds)]
+    if holds and other:
+        raise UserError(
+            f"{place} is {what} but holds {some(other)} too, which would be lost: name a new folder, or move them away."
+        )
+
+
 def remove_scratch(folder: str | os.PathLike[str]) -> None:
-    """Remove what killed writers left behind under `folder` (see `replacing`)."""
-    for leftover in Path(folder).rglob(".part-*"):
-        shutil.rmtree(leftover, ignore_errors=True)
+    """Remove what killed writers left anywhere under `folder` (see `replacing`)."""
+    for place, names, _ in os.walk(folder):
+        inside = [name for name in names if name.startswith(_SCRATCH)]
+        names[:] = sorted(set(names).difference(inside))
+        _clear(Path(place, name) for name in inside)
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

@@ -12,20 +12,20 @@ manifest holds no times and no absolute paths: a folder's content depends on the
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, ClassVar, Self
 
-from hsengine.base import files, workers
+from hsengine.base import files, locks, workers
 from hsengine.base.errors import UserError
 from hsengine.base.paths import state_folder
 
@@ -78,6 +78,27 @@ class Update:
     kept: list[str]
     removed: list[str]
     facts: dict[str, dict[str, Any]] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """How many outputs a stage made anew, found up to date and removed, and how long it took."""
+
+    made: int
+    kept: int
+    removed: int
+    seconds: float
+
+    what: ClassVar[str] = "made"
+    """What was done to those that were made, as in "3 cubes converted"."""
+
+    @classmethod
+    def of(cls, done: Update, start: float, **more: Any) -> Self:
+        """The counts of an update that began at `time.perf_counter() == start`."""
+        return cls(len(done.made), len(done.kept), len(done.removed), time.perf_counter() - start, **more)
+
+    def __str__(self) -> str:
+        return f"{self.made} {self.what}, {self.kept} up to date, {self.removed} removed, in {self.seconds:.1f} s"
 
 
 def key_of(*parts: Any) -> str:
@@ -353,29 +374,13 @@ def _remove(place: Path, outputs: set[str]) -> None:
 
 @contextmanager
 def _alone_in(place: Path) -> Iterator[None]:
-    """Hold the folder's lock; it ends with the process, however that ends."""
+    """Make the folder and hold its lock."""
     with files.explaining(place / MANIFEST):
         place.mkdir(parents=True, exist_ok=True)
-    try:
-        import fcntl
-    except ImportError:
-        yield
-        return
-    handle = os.open(place, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"Another run is writing to {place}: wait for it to end.") from None
-        except OSError as error:
-            # Some network file systems know no locks.
-            if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP):
-                raise
+    with locks.alone_in(place):
         try:
             yield
         except BaseException:
             # Workers that were stopped at Ctrl-C had no time to tidy up.
             files.remove_scratch(place)
             raise
-    finally:
-        os.close(handle)

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import heapq
+import os
 from collections.abc import Iterable, Sequence
+
+# Names that are compared thoroughly, which takes a fifth of a millisecond each.
+_COMPARED = 100
 
 
 def listed(lines: Sequence[str], shown: int = 20) -> str:
@@ -20,5 +25,14 @@ def some(names: Sequence[str], shown: int = 10) -> str:
 
 def close_matches(name: str, known: Iterable[str]) -> str:
     """A hint in brackets at the names that `name` may have meant, with a leading space, or ""."""
-    close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.8)
+    names = list(known)
+    if len(names) > _COMPARED:
+        names = heapq.nlargest(_COMPARED, names, key=lambda other: _ends_shared(name, other))
+    close = difflib.get_close_matches(name, names, n=3, cutoff=0.8)
     return f" (close: {', '.join(close)})" if close else ""
+
+
+def _ends_shared(one: str, other: str) -> int:
+    """Letters that two names have in common at their beginnings and ends."""
+    pairs = ([one, other], [one[::-1], other[::-1]])
+    return sum(len(os.path.commonprefix(pair)) for pair in pairs)  # noqa: RUF071  (letters are meant)

@@ -217,7 +217,7 @@ def test_groups_are_read_from_the_data_folder(root):
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("id,object\na,b\n", "id and group are needed"), ("id,group\na,b\na,c\n", "into two groups"), ("", "CSV")],
+    [("id,object\na,b\n", "group is needed"), ("id,group\na,b\na,c\n", "into two groups"), ("", "is empty")],
 )
 def test_a_wrong_table_of_groups_is_refused(root, text, said):
     Path("data/groups.csv").write_text(text)
@@ -263,5 +263,33 @@ def test_ids_that_stand_in_two_catalogs_are_refused():
 def test_catalogs_are_put_together_also_with_an_empty_one(tmp_path):
     empty = catalog.framed([])
     catalog.save(empty, tmp_path / "catalog.csv")
-    both = catalog.concatenated([catalog_of({"train": numbered(1, 2)}), catalog.load(tmp_path / "catalog.csv")])
+    both = catalog.concatenated(
+        [catalog_of({"train": numbered(1, 2)}), catalog.load(tmp_path / "catalog.csv", empty=True)]
+    )
     assert len(both) == 2 and both["synthetic"].dtype == bool
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("id,group\nCategory-1_a_0000,cup,\nCategory-1_a_0001,cup,\n", "comma too many"),
+        ("id;group\nCategory-1_a_0000;cup\n", "semicolons"),
+        ("# cups\nid,group\nCategory-1_a_0000,cup\n", "comment"),
+    ],
+)
+def test_groups_that_would_be_lost_are_refused(root, text, said):
+    Path("data/groups.csv").write_text(text)
+    with pytest.raises(UserError, match=said):
+        catalog.make("data", 2, workers=1)
+
+
+def test_a_link_of_groups_to_nothing_is_named(root):
+    Path("data/groups.csv").symlink_to("groups-of-mine.csv")
+    with pytest.raises(UserError, match="groups-of-mine"):
+        catalog.make("data", 2, workers=1)
+
+
+def test_a_catalog_of_a_header_alone_is_refused(tmp_path):
+    catalog.save(catalog.framed([]), tmp_path / "catalog.csv")
+    with pytest.raises(UserError, match="lists no sample"):
+        catalog.load(tmp_path / "catalog.csv")

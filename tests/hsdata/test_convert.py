@@ -43,7 +43,7 @@ NAMES = {"a": 1, "b": 2, "c": 3, "p": 4}
 @pytest.mark.parametrize("workers", [1, 2])
 def test_every_cube_becomes_a_store(tmp_path: Path, workers: int) -> None:
     catalog = make_data(tmp_path / "raw", NAMES)
-    summary = convert.run(catalog, tmp_path / "out", chunk=8, workers=workers)
+    summary = convert.update(catalog, tmp_path / "out", chunk=8, workers=workers)
     assert (summary.made, summary.kept, summary.removed, summary.worst_error) == (4, 0, 0, 0.0)
     for row in catalog[catalog.cube != ""].itertuples():
         store = tmp_path / "out" / row.split / f"{row.id}.zarr"
@@ -57,18 +57,18 @@ def test_every_cube_becomes_a_store(tmp_path: Path, workers: int) -> None:
 
 def test_the_number_of_workers_and_the_place_do_not_show(tmp_path: Path) -> None:
     catalog = make_data(tmp_path / "raw", NAMES)
-    convert.run(catalog, tmp_path / "one", workers=1)
-    convert.run(catalog.iloc[::-1], tmp_path / "deep" / "two", workers=2)
+    convert.update(catalog, tmp_path / "one", workers=1)
+    convert.update(catalog.iloc[::-1], tmp_path / "deep" / "two", workers=2)
     assert content_of(tmp_path / "one") == content_of(tmp_path / "deep" / "two")
 
 
 def test_a_cluster_writes_the_same_stores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cluster: str) -> None:
     monkeypatch.chdir(tmp_path)
     catalog = make_data(Path("raw"), NAMES)
-    convert.run(catalog, "one", workers=1)
-    assert convert.run(catalog, "two", scheduler=cluster).made == 4
+    convert.update(catalog, "one", workers=1)
+    assert convert.update(catalog, "two", scheduler=cluster).made == 4
     assert content_of(Path("one")) == content_of(Path("two"))
-    assert convert.run(catalog, "two").kept == 4
+    assert convert.update(catalog, "two").kept == 4
 
 
 def test_only_the_samples_that_changed_are_converted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,31 +76,31 @@ def test_only_the_samples_that_changed_are_converted(tmp_path: Path, monkeypatch
     genuine = hdf5.opened
     monkeypatch.setattr(hdf5, "opened", lambda path: opened.append(Path(path).stem) or genuine(path))
     out = tmp_path / "out"
-    convert.run(make_data(tmp_path / "raw", NAMES), out)
+    convert.update(make_data(tmp_path / "raw", NAMES), out)
     assert opened == ["a", "b", "c", "p"]
 
     opened.clear()
-    assert convert.run(make_data(tmp_path / "raw", NAMES), out).kept == 4
+    assert convert.update(make_data(tmp_path / "raw", NAMES), out).kept == 4
     assert opened == []
 
-    summary = convert.run(make_data(tmp_path / "raw", {"a": 1, "b": 12, "d": 5, "p": 4}), out)
+    summary = convert.update(make_data(tmp_path / "raw", {"a": 1, "b": 12, "d": 5, "p": 4}), out)
     assert (summary.made, summary.kept, summary.removed) == (2, 2, 1)
     assert opened == ["b", "d"]
     assert not (out / "train/c.zarr").exists()
 
     opened.clear()
-    assert convert.run(make_data(tmp_path / "raw", {"a": 1}), out, chunk=8).made == 1
-    assert convert.run(make_data(tmp_path / "raw", {"a": 1}), out, chunk=8, dtype="uint16").made == 1
+    assert convert.update(make_data(tmp_path / "raw", {"a": 1}), out, chunk=8).made == 1
+    assert convert.update(make_data(tmp_path / "raw", {"a": 1}), out, chunk=8, dtype="uint16").made == 1
     monkeypatch.setattr(convert, "VERSION", convert.VERSION + 1)
-    assert convert.run(make_data(tmp_path / "raw", {"a": 1}), out, chunk=8, dtype="uint16").made == 1
-    assert convert.run(make_data(tmp_path / "raw", {"a": 1}), out, chunk=8, dtype="uint16", full=True).made == 1
+    assert convert.update(make_data(tmp_path / "raw", {"a": 1}), out, chunk=8, dtype="uint16").made == 1
+    assert convert.update(make_data(tmp_path / "raw", {"a": 1}), out, chunk=8, dtype="uint16", full=True).made == 1
     assert opened == ["a"] * 4
 
 
 @pytest.mark.parametrize(("dtype", "limit"), [("float32", 0.0), ("float16", 2.5e-4), ("uint16", 8e-6)])
 def test_the_worst_error_is_stated_also_for_what_was_kept(tmp_path: Path, dtype: Any, limit: float) -> None:
     catalog = make_data(tmp_path / "raw", NAMES)
-    worst = convert.run(catalog, tmp_path / "out", dtype=dtype).worst_error
+    worst = convert.update(catalog, tmp_path / "out", dtype=dtype).worst_error
     found = max(
         float(
             np.abs(open_cube(tmp_path / "out" / row.split / f"{row.id}.zarr").values - open_cube(row.cube).values).max()
@@ -108,19 +108,19 @@ def test_the_worst_error_is_stated_also_for_what_was_kept(tmp_path: Path, dtype:
         for row in catalog[catalog.cube != ""].itertuples()
     )
     assert worst == found <= limit
-    again = convert.run(catalog, tmp_path / "out", dtype=dtype)
+    again = convert.update(catalog, tmp_path / "out", dtype=dtype)
     assert (again.kept, again.worst_error) == (4, worst)
     assert "every bit kept" in str(again) if dtype == "float32" else f"{worst:.1e}" in str(again)
 
 
 def test_a_store_damaged_by_hand_is_made_again(tmp_path: Path) -> None:
     catalog = make_data(tmp_path / "raw", NAMES)
-    convert.run(catalog, tmp_path / "out")
+    convert.update(catalog, tmp_path / "out")
     before = content_of(tmp_path / "out")
     shard = tmp_path / "out/train/b.zarr/c.0.0.0"
     shard.write_bytes(shard.read_bytes()[:-40])
     (tmp_path / "out/train/c.zarr/zarr.json").unlink()
-    assert convert.run(catalog, tmp_path / "out").made == 2
+    assert convert.update(catalog, tmp_path / "out").made == 2
     assert content_of(tmp_path / "out") == before
 
 
@@ -129,9 +129,9 @@ def test_a_cube_that_is_not_what_the_catalog_says_is_refused(tmp_path: Path) -> 
     with pytest.raises(
         UserError, match=r"a\.h5 has .* \(61, 20, 23\), but the catalog says \(61, 21, 23\).*hsdata cat"
     ):
-        convert.run(catalog.assign(height=21), tmp_path / "out")
+        convert.update(catalog.assign(height=21), tmp_path / "out")
     with pytest.raises(UserError, match="no content hash"):
-        convert.run(catalog.assign(cube_hash=""), tmp_path / "out")
+        convert.update(catalog.assign(cube_hash=""), tmp_path / "out")
 
 
 def test_a_cube_that_cannot_be_read_is_named_and_the_rest_kept(tmp_path: Path) -> None:
@@ -139,12 +139,12 @@ def test_a_cube_that_cannot_be_read_is_named_and_the_rest_kept(tmp_path: Path) -
     whole = (tmp_path / "raw/c.h5").read_bytes()
     (tmp_path / "raw/c.h5").write_bytes(whole[:5000])
     with pytest.raises(UserError, match=r"c\.h5 is truncated"):
-        convert.run(catalog, tmp_path / "out", workers=1)
+        convert.update(catalog, tmp_path / "out", workers=1)
     assert not (tmp_path / "out/train/c.zarr").exists()
     assert not list((tmp_path / "out").rglob(".part-*"))
     (tmp_path / "raw/c.h5").write_bytes(whole)
-    assert convert.run(catalog, tmp_path / "out").kept == 2
-    convert.run(catalog, tmp_path / "undisturbed")
+    assert convert.update(catalog, tmp_path / "out").kept == 2
+    convert.update(catalog, tmp_path / "undisturbed")
     assert content_of(tmp_path / "out") == content_of(tmp_path / "undisturbed")
 
 
@@ -164,7 +164,7 @@ def test_strips_do_not_depend_on_the_chunks_of_the_raw_file(tmp_path: Path, dtyp
 def test_killed_conversions_end_as_an_undisturbed_one(tmp_path: Path) -> None:
     names = {f"s{index:02}": index for index in range(12)}
     catalog = make_data(tmp_path / "raw", names, size=60)
-    convert.run(catalog, tmp_path / "undisturbed", chunk=8, workers=1)
+    convert.update(catalog, tmp_path / "undisturbed", chunk=8, workers=1)
     catalog.to_pickle(tmp_path / "catalog.pkl")
     script = tmp_path / "run.py"
     script.write_text(
@@ -172,7 +172,7 @@ def test_killed_conversions_end_as_an_undisturbed_one(tmp_path: Path) -> None:
         "    import pandas as pd\n"
         "    from hsdata import convert\n"
         f"    catalog = pd.read_pickle({str(tmp_path / 'catalog.pkl')!r})\n"
-        f"    print(convert.run(catalog, {str(tmp_path / 'out')!r}, chunk=8, workers=2).kept)\n"
+        f"    print(convert.update(catalog, {str(tmp_path / 'out')!r}, chunk=8, workers=2).kept)\n"
     )
     chance = random.Random(1)
     journal = tmp_path / "out" / JOURNAL

@@ -191,3 +191,27 @@ def test_synthetic_samples_of_the_catalog_are_trained_on_unless_a_source_is_held
     assert decision.dropped == [mixed[1]]
     for params in (Index(strategy="folds", folds=2), Index(strategy="stratified", per_category=3)):
         assert not set(mixed) & set(index.make(catalog_of({"train": [*IDS["train"], *mixed]}), params, 0).held_out)
+
+
+def _tried(sizes, wanted):
+    """Places of the units that add up closest to `wanted`, the first found for each sum: by trying all sums."""
+    sums = {0: ()}
+    for place, size in enumerate(sizes):
+        for total, used in list(sums.items()):
+            sums.setdefault(total + size, (*used, place))
+    best = min((total for total in sums if 0 < total < sum(sizes)), key=lambda total: (abs(total - wanted), total))
+    return sums[best]
+
+
+@settings(max_examples=300)
+@given(st.lists(st.integers(1, 12), min_size=2, max_size=14), st.integers(1, 80))
+def test_the_units_held_out_are_those_that_trying_all_sums_gives(sizes, wanted):
+    units = [[f"{place}-{number}" for number in range(size)] for place, size in enumerate(sizes)]
+    assert index._closest(units, wanted) == [name for place in _tried(sizes, wanted) for name in units[place]]
+
+
+def test_an_index_of_ids_that_no_large_catalog_has_is_refused_with_some_hints(tmp_path):
+    catalog = catalog_of({"train": numbered(1, 5000)})
+    (tmp_path / "index.txt").write_text("".join(f"Categry-1_a_{number:04d}\n" for number in range(300)))
+    with pytest.raises(UserError, match=r"Categry-1_a_0000 is not in the catalog \(close: .*Category-1_a_0000"):
+        index.make(catalog, Index(strategy="file", path=str(tmp_path / "index.txt")), 0)

@@ -76,8 +76,8 @@ def test_stages_read_raw_files_at_urls(tmp_path, monkeypatch, server, track, rgb
     plan = pairs.plan(pd.DataFrame({"id": names, "label": 1}).iloc[:0])
     plan.loc[0] = ["train", 1, names[0], names[2], "mixed", 0.25]
     for place, frame in (("one", local), ("two", remote)):
-        convert.run(frame, f"{place}/zarr", workers=1)
-        render.run(frame, f"{place}/rgb", workers=1)
+        convert.update(frame, f"{place}/zarr", workers=1)
+        render.update(frame, f"{place}/rgb", workers=1)
         smote.generate(plan, frame, "smote", track=track, rgb=rgb, workers=1, full=True)
         Path("smote").rename(f"{place}/smote")
     assert content_of(Path("one")) == content_of(Path("two"))

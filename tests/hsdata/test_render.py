@@ -20,7 +20,7 @@ def frame(tmp_path: Path) -> pd.DataFrame:
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_every_cube_becomes_its_render(tmp_path: Path, frame: pd.DataFrame, workers: int) -> None:
-    summary = render.run(frame, tmp_path / "out", workers=workers)
+    summary = render.update(frame, tmp_path / "out", workers=workers)
     assert (summary.made, summary.kept, summary.removed) == (4, 0, 0)
     for row in frame[frame.cube != ""].itertuples():
         cube = hdf5.read(row.cube)
@@ -35,9 +35,9 @@ def test_a_cluster_makes_the_same_pictures(
     tmp_path: Path, frame: pd.DataFrame, monkeypatch: pytest.MonkeyPatch, cluster: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    render.run(frame, "out", workers=1)
+    render.update(frame, "out", workers=1)
     before = content_of(Path("out"))
-    assert render.run(frame, "out", scheduler=cluster, full=True).made == 4
+    assert render.update(frame, "out", scheduler=cluster, full=True).made == 4
     assert content_of(Path("out")) == before
 
 
@@ -55,34 +55,34 @@ def test_strips_leave_no_seams(tmp_path: Path) -> None:
 
 def test_only_what_changed_is_made_again(tmp_path: Path, frame: pd.DataFrame) -> None:
     out = tmp_path / "out"
-    render.run(frame, out, workers=1)
-    again = render.run(frame, out, workers=1)
+    render.update(frame, out, workers=1)
+    again = render.update(frame, out, workers=1)
     assert (again.made, again.kept) == (0, 4)
     changed = frame.copy()
     changed.loc[0, "cube_hash"] = "another"
     fewer = changed[changed.id != changed.id[1]]
-    partly = render.run(fewer, out, workers=1)
+    partly = render.update(fewer, out, workers=1)
     assert (partly.made, partly.kept, partly.removed) == (1, 2, 1)
     assert not (out / "train" / f"{frame.id[1]}.png").exists()
-    assert render.run(fewer, out, workers=1, full=True).made == 3
+    assert render.update(fewer, out, workers=1, full=True).made == 3
 
 
 def test_what_could_not_be_written_is_written_by_the_next_run(
     tmp_path: Path, frame: pd.DataFrame, unwritable: Any
 ) -> None:
-    render.run(frame, tmp_path / "undisturbed", workers=1)
+    render.update(frame, tmp_path / "undisturbed", workers=1)
     with unwritable(f"{frame.id[2]}.png"):
-        render.run(frame, tmp_path / "out", workers=1)
-    assert render.run(frame, tmp_path / "out", workers=1).kept == 2
+        render.update(frame, tmp_path / "out", workers=1)
+    assert render.update(frame, tmp_path / "out", workers=1).kept == 2
     assert content_of(tmp_path / "out") == content_of(tmp_path / "undisturbed")
 
 
 def test_a_cube_that_is_not_the_catalogs_is_named(tmp_path: Path, frame: pd.DataFrame) -> None:
     frame.loc[0, "height"] = 99
     with pytest.raises(UserError, match=rf"{frame.id[0]}.*hsdata catalog"):
-        render.run(frame, tmp_path / "out", workers=1)
+        render.update(frame, tmp_path / "out", workers=1)
 
 
 def test_a_catalog_without_hashes_is_refused(tmp_path: Path, frame: pd.DataFrame) -> None:
     with pytest.raises(UserError, match="content hash"):
-        render.run(frame.assign(cube_hash=""), tmp_path / "out", workers=1)
+        render.update(frame.assign(cube_hash=""), tmp_path / "out", workers=1)

@@ -8,7 +8,7 @@ import pytest
 from hsdata import catalog, region, sample
 from hsdata.camera import camera
 from hsdata.formats import hdf5, image, mosaic
-from hsdata.scenes import scenes
+from hsdata.scenes import painting
 from hsengine.base.errors import UserError
 
 SMALL = {"size": 16, "train": 9, "test_public": 4, "test_private": 2, "workers": 1}
@@ -53,16 +53,16 @@ def test_the_bytes_are_those_of_every_other_machine(made: Path) -> None:
 
 
 def test_last_bits_of_a_processor_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
-    exact = scenes.planes
+    exact = painting.planes
     noise = np.random.default_rng(0)
 
-    def shaken(layers: list[scenes.Layer]):
+    def shaken(layers: list[painting.Layer]):
         for plane in exact(layers):
             yield plane * (1.0 + 1e-14 * noise.standard_normal(plane.shape))
 
     photograph = sample.plan({"train": 3}, 0)[0]
     before = sample.cube_of(photograph, 32, 0)
-    monkeypatch.setattr(scenes, "planes", shaken)
+    monkeypatch.setattr(painting, "planes", shaken)
     np.testing.assert_array_equal(sample.cube_of(photograph, 32, 0).values, before.values)
 
 

@@ -208,7 +208,7 @@ def test_a_failure_leaves_the_last_evaluation(monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_first_stage_is_scored_by_psnr_of_its_rgb(monkeypatch: pytest.MonkeyPatch) -> None:
     project(2)
-    render.run(catalog.load(paths.CATALOG), paths.RGB_FULL, workers=1)
+    render.update(catalog.load(paths.CATALOG), paths.RGB_FULL, workers=1)
     model = model_folder(track=2, params={"out_channels": 3})
     monkeypatch.setattr(zoo, "target_of", lambda name: "rgb_full")
     summary = evaluate.run(params(pictures=2, baselines=True))

@@ -43,3 +43,19 @@ def test_two_cubes_never_share_a_place(tmp_path: Path) -> None:
     export_cubes(sources[:1], tmp_path / "out")
     with pytest.raises(UserError, match="replaced by its own export"):
         export_cubes([tmp_path / "out/a.hdr"], tmp_path / "out")
+
+
+@pytest.mark.parametrize("name", ["a.hdr", "a.img"])
+def test_an_image_of_another_program_is_not_replaced(tmp_path: Path, name: str) -> None:
+    hdf5.write(tmp_path / "a.h5", CUBE)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / name).write_text("ENVI\ndescription = {mine}\n")
+    with pytest.raises(UserError, match=f"{name} was not written by 'hsdata export'"):
+        export_cubes([tmp_path / "a.h5"], tmp_path / "out")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [name]
+
+
+def test_an_export_may_be_made_again(tmp_path: Path) -> None:
+    hdf5.write(tmp_path / "a.h5", CUBE)
+    for _ in range(2):
+        export_cubes([tmp_path / "a.h5"], tmp_path / "out")

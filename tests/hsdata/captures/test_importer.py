@@ -1,4 +1,7 @@
+import contextlib
 import csv
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -321,3 +324,34 @@ def test_a_cube_at_a_url_is_imported(tmp_path: Path) -> None:
     done = import_cubes(["memory://import/a.h5"], tmp_path / "data")
     assert done.samples[0].source == "memory://import/a.h5"
     assert not import_cubes(["memory://import/a.h5"], tmp_path / "data").samples
+
+
+IMPORT = """
+import sys
+from hsdata.captures.importer import Options, import_cubes
+if __name__ == "__main__":
+    import_cubes([sys.argv[1]], sys.argv[2], Options(tile=8))
+"""
+
+
+def test_two_imports_at_once_give_what_one_after_the_other_gives(tmp_path: Path) -> None:
+    captures = [capture(tmp_path, f"scene-{seed}", seed, height=24, width=24) for seed in range(2)]
+    together, apart = tmp_path / "together", tmp_path / "apart"
+    runs = [subprocess.Popen([sys.executable, "-c", IMPORT, str(path), str(together)]) for path in captures]
+    assert [run.wait() for run in runs] == [0, 0]
+    first = next(csv.DictReader((together / "imports.csv").open()))["source"]
+    for path in sorted(captures, key=lambda path: str(path) != first):
+        import_cubes([path], apart, Options(tile=8))
+    assert content(together) == content(apart)
+
+
+@pytest.mark.parametrize(
+    "text", ["id,group\nx,old,\n", "# mine\nid,group\nx,old\n", "id;group\nx;old\n", "id,group\nx,old\n"]
+)
+def test_a_table_of_groups_is_appended_to_or_left_as_it_is(tmp_path: Path, text: str) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/groups.csv").write_text(text)
+    with contextlib.suppress(UserError):
+        import_cubes([capture(tmp_path)], tmp_path / "data")
+    now = (tmp_path / "data/groups.csv").read_text()
+    assert now == text if (tmp_path / "data/track2").exists() is False else now == text + "Category-1_a_0000,scene\n"

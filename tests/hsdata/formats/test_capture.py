@@ -4,6 +4,7 @@ import h5py
 import numpy as np
 import pytest
 
+from hsdata import formats
 from hsdata.cube import Cube
 from hsdata.formats import capture, hdf5, zarr
 from hsengine.base.errors import UserError
@@ -102,7 +103,7 @@ def test_hdf5_with_other_names_is_read(tmp_path: Path) -> None:
         group = file.create_group("scene")
         group["reflectance"] = np.moveaxis(VALUES, 0, 2)
         group["reflectance"].attrs["wavelength"] = CENTRES
-    found = capture.load(tmp_path / "a.h5")
+    found = formats.load(tmp_path / "a.h5")
     np.testing.assert_array_equal(found.values, VALUES)
     assert found.centres().tolist() == CENTRES.tolist()
 
@@ -112,28 +113,28 @@ def test_the_projects_own_files_are_read(tmp_path: Path) -> None:
     hdf5.write(tmp_path / "a.h5", cube)
     zarr.write(tmp_path / "a.zarr", cube)
     for name in ("a.h5", "a.zarr"):
-        np.testing.assert_array_equal(capture.load(tmp_path / name).values, cube.values)
+        np.testing.assert_array_equal(formats.load(tmp_path / name).values, cube.values)
 
 
 def test_a_cube_whose_sides_equal_its_bands_is_read_by_its_stated_axes(tmp_path: Path) -> None:
     cube = Cube(np.random.default_rng(1).random((4, 4, 4)).astype(np.float32), CENTRES)
     hdf5.write(tmp_path / "a.h5", cube)
-    np.testing.assert_array_equal(capture.load(tmp_path / "a.h5").values, cube.values)
+    np.testing.assert_array_equal(formats.load(tmp_path / "a.h5").values, cube.values)
 
 
 def test_options_that_do_not_apply_and_missing_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no reader for '\.xyz'"):
-        capture.load(tmp_path / "a.xyz")
+        formats.load(tmp_path / "a.xyz")
     with pytest.raises(UserError, match="no cube at"):
-        capture.load(tmp_path / "a.mat")
+        formats.load(tmp_path / "a.mat")
     (tmp_path / "a.hdr").touch()
     with pytest.raises(UserError, match=r"'variable' does not apply to \.hdr"):
-        capture.load(tmp_path / "a.hdr", variable="x")
+        formats.load(tmp_path / "a.hdr", variable="x")
     with pytest.raises(UserError, match="'variable' does not apply to URLs"):
-        capture.load("http://127.0.0.1/a.h5", variable="x")
+        formats.load("http://127.0.0.1/a.h5", variable="x")
 
 
 def test_damaged_hdf5_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.h5").write_bytes(b"\x89HDF\r\n\x1a\n")
     with pytest.raises(UserError, match=r"a\.h5 is truncated"):
-        capture.load(tmp_path / "a.h5")
+        formats.load(tmp_path / "a.h5")

@@ -112,7 +112,7 @@ def test_a_published_plan_without_proportions_and_with_windows_line_ends_is_read
     ("text", "said"),
     [
         ("", "plan"),
-        ("a,b\n1,2\n", "lacks the columns id1, id2, synthetic_id"),
+        ("a,b\n1,2\n", "but id1 and id2 and synthetic_id are needed"),
         ("id1,id2,synthetic_id,lam\na,b,c,?\n", "?"),
     ],
 )

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from hsdata.scenes import scenes
-from hsdata.scenes.scenes import CATEGORIES, Layer, View, planes, scene
+from hsdata.scenes import materials
+from hsdata.scenes.painting import Layer, View, planes
+from hsdata.scenes.scenes import CATEGORIES, scene
 
 
 def rng(seed: int) -> np.random.Generator:
@@ -70,4 +71,4 @@ def test_a_layer_in_front_hides_what_is_behind() -> None:
     back.paint(np.ones_like(here.x))
     front.paint(np.ones_like(here.x))
     plane = next(planes([back, front]))
-    np.testing.assert_allclose(plane, scenes.BASES["rail"][0])
+    np.testing.assert_allclose(plane, materials.BASES["rail"][0])

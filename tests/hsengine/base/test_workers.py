@@ -205,8 +205,8 @@ def test_a_stage_gives_the_same_files_on_a_cluster(
         hdf5.write(f"{number}.h5", Cube(values, np.arange(5) * 10.0 + 400))
         rows.append({"id": f"s{number}", "split": "train", "cube": f"{number}.h5", "cube_hash": str(number)})
     catalog = pd.DataFrame(rows).assign(bands=5, height=9, width=8)
-    convert.run(catalog, "here", workers=1)
-    assert convert.run(catalog, "there", scheduler=cluster).made == 3
+    convert.update(catalog, "here", workers=1)
+    assert convert.update(catalog, "there", scheduler=cluster).made == 3
     here, there = (
         {path.relative_to(folder): path.read_bytes() for path in Path(folder).rglob("*") if path.is_file()}
         for folder in ("here", "there")
