@@ -1,0 +1,1 @@
+"""Images to masks, classes and values: the tasks on the engine."""
