@@ -15,6 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hsengine.base import incremental
+from hsengine.base import workers as processes
 from hsengine.base.errors import UserError
 from hsengine.base.files import replacing, write_text
 from hsengine.base.paths import CATALOG, DERIVED
@@ -96,7 +97,7 @@ def run(
         params: `convert` is used.
         catalog: the catalog.
         out: the store.
-        workers: processes; 0 means one a core.
+        workers: processes; 0 means one a core, or this process where there is little to do.
         full: write every shard anew.
 
     Raises:
@@ -105,7 +106,8 @@ def run(
     start = time.perf_counter()
     frame = catalogs.load(catalog)
     jobs, files = _jobs(frame, Path(out), params.convert.shard)
-    done = incremental.update(out, jobs, _make, full=full, workers=workers, label="converting")
+    count = processes.sensible(workers, float(_BYTES * len(frame)))
+    done = incremental.update(out, jobs, _make, full=full, workers=count, label="converting")
     shards = [job.name for job in jobs if isinstance(job.work, _Shard)]
     made = set(done.made)
     return Summary(
