@@ -6,7 +6,6 @@ The vectorised functions of numpy differ in the last bit between kinds of proces
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,9 +65,9 @@ def cos(x: Values) -> Values:
     return _series([(-1.0) ** n / math.factorial(2 * n) for n in range(15)], x * x)
 
 
-def _series(coefficients: list[float], x: Any) -> Values:
+def _series(coefficients: list[float], x: Values) -> Values:
     """The polynomial with these coefficients, the constant first."""
-    total = np.full_like(x, coefficients[-1])
+    total: Values = np.full_like(x, coefficients[-1])
     for coefficient in reversed(coefficients[:-1]):
         total *= x
         total += coefficient

@@ -89,7 +89,7 @@ def disc(
         count, amplitude, pitch, phase = arms
         wave = exact.cos(count * (exact.angle(v, u) - exact.log(radius / rd) / math.tan(pitch) - phase))
         light = light * (1.0 + amplitude * wave * np.minimum(radius / (0.6 * rd), 1.0))
-    return light / light.sum()
+    return np.asarray(light / light.sum())
 
 
 def tidal_arm(x: Values, y: Values, radius: float, width: float, place: float) -> Values:
@@ -100,7 +100,7 @@ def tidal_arm(x: Values, y: Values, radius: float, width: float, place: float) -
     along = along - turn * np.rint(along / turn)
     away = (distance - radius * (1.0 + 0.35 * along)) / width
     light = exact.exp(-0.5 * away * away - 0.5 * (along / 0.7) ** 2)
-    return light / light.sum()
+    return np.asarray(light / light.sum())
 
 
 def seen(light: Values, fwhm: float, wings: float) -> Values:

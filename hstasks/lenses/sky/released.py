@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 
 from hstasks.lenses.layout import SIDE
 
+_Cards = dict[str, bool | int | str]
+
 _BLOCK = 2880
-_EMPTY_PRIMARY: dict[str, bool | int | str] = {"SIMPLE": True, "BITPIX": 8, "NAXIS": 0, "EXTEND": True}
+_EMPTY_PRIMARY: _Cards = {"SIMPLE": True, "BITPIX": 8, "NAXIS": 0, "EXTEND": True}
 
 
 def training_file(key: str, inner_id: str, band: str, image: NDArray[Any]) -> bytes:
@@ -23,7 +25,7 @@ def training_file(key: str, inner_id: str, band: str, image: NDArray[Any]) -> by
         band: letter.
         image: in counts.
     """
-    cards = {
+    cards: _Cards = {
         "TFIELDS": 2, "TTYPE1": key, "TFORM1": f"{len(inner_id)}A", "TTYPE2": f"band_{band}",
         "TFORM2": f"{SIDE * SIDE}D", "TDIM2": f"({SIDE},{SIDE})",
     }  # fmt: skip
@@ -32,14 +34,14 @@ def training_file(key: str, inner_id: str, band: str, image: NDArray[Any]) -> by
 
 def blind_file(image: NDArray[Any]) -> bytes:
     """A primary image (41, 41) float32, as in the folder without labels."""
-    shape: dict[str, bool | int | str] = {"NAXIS": 2, "NAXIS1": SIDE, "NAXIS2": SIDE}
+    shape: _Cards = {"NAXIS": 2, "NAXIS1": SIDE, "NAXIS2": SIDE}
     return _header({"SIMPLE": True, "BITPIX": -32, **shape, "EXTEND": True}) + _filled(image.astype(">f4").tobytes())
 
 
 def parameter_file(key: str, ids: Sequence[str], values: Mapping[str, Sequence[float]]) -> bytes:
     """A bucket's table of parameters: a column of ids and columns of doubles."""
     width = max((len(name) for name in ids), default=1)
-    cards: dict[str, bool | int | str] = {"TFIELDS": 1 + len(values), "TTYPE1": key, "TFORM1": f"{width}A"}
+    cards: _Cards = {"TFIELDS": 1 + len(values), "TTYPE1": key, "TFORM1": f"{width}A"}
     for number, name in enumerate(values, start=2):
         cards |= {f"TTYPE{number}": name, f"TFORM{number}": "D"}
     rows = zip(ids, *values.values(), strict=True)
