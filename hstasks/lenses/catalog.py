@@ -186,15 +186,13 @@ def load(path: str | os.PathLike[str] = CATALOG) -> pd.DataFrame:
     file = Path(path)
     if not file.is_file():
         raise UserError(f"There is no catalog at {file}: make it with the stage 'catalog'.")
-    texts = [name for name, kind in COLUMNS.items() if kind == "str"]
+    floats = [name for name, kind in COLUMNS.items() if kind == "float64"]
+    # Python's own float parser gives back exactly what was written.
+    types: Any = {**_TYPES, **dict.fromkeys(floats, "str")}
     try:
-        frame = pd.read_csv(
-            StringIO(file.read_text(encoding="utf-8")),
-            dtype=dict.fromkeys(texts, str),
-            keep_default_na=False,
-            na_values={name: [""] for name, kind in COLUMNS.items() if kind == "float64"},
-            float_precision="round_trip",
-        )
+        frame = pd.read_csv(StringIO(file.read_text(encoding="utf-8")), dtype=types, keep_default_na=False)
+        for name in floats:
+            frame[name] = [float(text) if text else float("nan") for text in frame[name]]
         return frame[list(COLUMNS)].astype(_TYPES)
     except (ValueError, KeyError) as error:
         raise UserError(f"{file} is not a catalog of lenses ({error}): make it anew with 'catalog'.") from None

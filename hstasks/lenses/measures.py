@@ -47,8 +47,8 @@ def measures(
     Returns:
         Part (`all`, `domain::hsc`, `band::g`, `mag_lens_i::19.5..20.5`, `rein::0.7..1`) -> the measures of
         `hstasks.metrics.binary_measures` with `youden` and `youden_index` of that part, and `interval`: measure ->
-        [low, high] at 95 %. A bin of Einstein radii has its lenses and all non-lenses. Parts without both classes lack what
-        is not defined there (None).
+        [low, high] at 95 %. A bin of Einstein radii has its lenses and all non-lenses. What is not
+        defined in a part, such as a ranking of one class, is None.
 
     Raises:
         UserError: there is no row, or a score is no probability.
