@@ -82,7 +82,7 @@ def test_files_of_another_bucket_and_doubles_are_refused(release: Maker) -> None
     with pytest.raises(UserError, match="D2_L_00000000 has two files of band g"):
         catalog.make(params)
     double.rename(folder / "D2_N_00000000_g.fits")
-    with pytest.raises(UserError, match="belong elsewhere.*D2_N_00000000_g"):
+    with pytest.raises(UserError, match=r"belong elsewhere.*D2_N_00000000_g"):
         catalog.make(params)
     with pytest.raises(UserError, match="none of the folders slsim_lenses"):
         catalog.make(LensSections(data=Data(root=str(folder))))
@@ -112,9 +112,10 @@ def test_a_catalog_survives_its_file(release: Maker, tmp_path: Path) -> None:
         catalog.load(tmp_path / "b.csv")
 
 
-@given(
-    st.lists(st.tuples(st.integers(0, 30), st.integers(-15, 15)), max_size=30), st.sampled_from([0.0, 359.999, 180.0])
-)
+CELLS = st.lists(st.tuples(st.integers(0, 30), st.integers(-15, 15)), max_size=30)
+
+
+@given(CELLS, st.sampled_from([0.0, 359.999, 180.0]))
 def test_places_closer_than_the_radius_are_linked(cells: list[tuple[int, int]], ra: float) -> None:
     # In steps of 3 arcsec at the equator, also across the meridian where right ascension begins.
     ras = np.array([(ra + 3.0 * x / 3600.0) % 360.0 for x, _ in cells])

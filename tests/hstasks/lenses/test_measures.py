@@ -25,7 +25,7 @@ def scored(count: int = 200) -> pd.DataFrame:
 
 def test_measures_are_given_by_part_with_intervals() -> None:
     frame = scored()
-    found = measures.measures(frame, 0.5, resamples=20)
+    found = measures.measures(frame, 0.5, resamples=10)
     assert list(found)[:3] == ["all", "domain::slsim", "domain::hsc"]
     assert {"rein::0..0.7", "rein::0.7..1", "rein::1..1.5", "mag_lens_i::19.5..20.5"} < set(found)
     assert not any(name.startswith("band") for name in found)

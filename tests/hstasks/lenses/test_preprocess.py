@@ -105,7 +105,7 @@ def test_ours_keeps_colours_and_is_linear_in_faint_light(flux: float) -> None:
 
 def test_the_noise_is_fitted_whatever_the_light() -> None:
     section = params.Preprocess()
-    fitted = preprocess.made(section, (image + LIGHT * 0.3 for image in SKY))
+    fitted = preprocess.made(section, (image + LIGHT * 0.05 for image in SKY))
     assert isinstance(fitted, OurPreprocess)
     np.testing.assert_allclose(fitted.noise_counts, OURS.noise_counts, rtol=0.25)
     sky = SKY.copy()
@@ -125,10 +125,7 @@ def test_views_of_ours_are_turns_flips_and_shifts_of_one_image() -> None:
     seen = {still.training(image, seed=0, epoch=epoch, sample="a").tobytes() for epoch in range(80)}
     assert seen == eight
     moved = dataclasses.replace(still, d4=False, shift=2)
-    peaks = {
-        np.unravel_index(
-            moved.training(LIGHT[None].repeat(5, 0), seed=0, epoch=epoch, sample="a")[0].argmax(), (41, 41)
-        )
-        for epoch in range(200)
-    }
+    light = LIGHT[None].repeat(5, 0)
+    views = [moved.training(light, seed=0, epoch=epoch, sample="a")[0] for epoch in range(200)]
+    peaks = {divmod(int(view.argmax()), 41) for view in views}
     assert peaks == {(20 + down, 20 + right) for down in range(-2, 3) for right in range(-2, 3)}
