@@ -1,0 +1,1 @@
+"""What the made-up sky of the sample consists of: light, lensing, noise."""

@@ -1,0 +1,49 @@
+import json
+
+import numpy as np
+import pytest
+
+from hsengine.base.errors import UserError
+from hstasks.landcover import (
+    class_balanced_weights,
+    difficulty_weights,
+    hardness_richness_weights,
+    rare_class_probabilities,
+)
+
+
+@pytest.fixture
+def reference(shared):
+    folder = shared / "reference" / "landcover"
+    return json.loads((folder / "expected.json").read_text()), np.load(folder / "loss_sampler_cases.npz")
+
+
+def test_weights_are_those_of_the_reference(reference):
+    expected, arrays = reference
+    np.testing.assert_allclose(difficulty_weights(arrays["losses"]), expected["difficulty"]["weights"], atol=1e-12)
+    np.testing.assert_allclose(
+        hardness_richness_weights(arrays["hardness"], arrays["richness"]),
+        expected["hardness_richness"]["weights"],
+        atol=1e-12,
+    )
+    present = np.stack([[(mask == number).any() for number in range(6)] for mask in arrays["masks"]])
+    np.testing.assert_allclose(class_balanced_weights(present), expected["class_balanced"]["weights"], atol=1e-12)
+    for temperature, wanted in expected["rare_class_probability"].items():
+        ours = rare_class_probabilities(expected["pixel_frequency"], float(temperature))
+        np.testing.assert_allclose(ours, wanted, rtol=1e-9)
+
+
+def test_equal_losses_and_tiles_without_one_weigh_one():
+    np.testing.assert_array_equal(difficulty_weights([0.3, 0.3, np.nan]), [1, 1, 1])
+    np.testing.assert_array_equal(difficulty_weights([np.nan, np.nan]), [1, 1])
+    np.testing.assert_array_equal(difficulty_weights([]), [])
+    np.testing.assert_allclose(difficulty_weights([0.0, np.nan, 2.0, 1.0]), [1, 1, 5, 3])
+
+
+def test_an_infinite_loss_is_named():
+    with pytest.raises(UserError, match="position 1"):
+        difficulty_weights([0.0, np.inf])
+
+
+def test_a_rare_class_that_no_tile_holds_raises_no_weight():
+    np.testing.assert_array_equal(class_balanced_weights(np.eye(6, dtype=bool)[[1, 2]]), [1, 1])
