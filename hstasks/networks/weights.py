@@ -68,7 +68,7 @@ def state_of(name: str, path: str) -> dict[str, Tensor]:
     import timm
 
     state = read_state(path)
-    model = timm.create_model(name, pretrained=False)
+    model: Any = timm.create_model(name, pretrained=False)
     classifier = model.default_cfg.get("classifier") or ()
     heads = (classifier,) if isinstance(classifier, str) else tuple(classifier)
     mine = {key: value.shape for key, value in model.state_dict().items() if not key.startswith(heads)}

@@ -196,7 +196,7 @@ def test_ignored_and_invalid_pixels_have_no_gradient_in_a_multiclass_loss(name):
 
 
 def test_a_label_that_is_no_class_is_named():
-    with pytest.raises(UserError, match="label 7.*4 classes"):
+    with pytest.raises(UserError, match=r"label 7.*4 classes"):
         losses.cross_entropy(torch.zeros(1, 4, 2, 2), torch.full((1, 2, 2), 7))
 
 

@@ -10,7 +10,9 @@ from hsengine.base.errors import UserError
 from hstasks import metrics
 
 labels = arrays.arrays(np.int64, st.shared(st.integers(2, 30), key="n"), elements=st.integers(0, 1))
-scores = arrays.arrays(np.float64, st.shared(st.integers(2, 30), key="n"), elements=st.integers(0, 8).map(lambda k: k / 8))
+scores = arrays.arrays(
+    np.float64, st.shared(st.integers(2, 30), key="n"), elements=st.integers(0, 8).map(lambda k: k / 8)
+)
 
 
 @pytest.fixture
