@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import struct
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,11 +12,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hsdata.formats.access import access_error, fetched, is_url
+from hsengine.base import png
 from hsengine.base.errors import UserError
 from hsengine.base.files import replacing
 
-_PNG = b"\x89PNG\r\n\x1a\n"
-_STORED_BLOCK = 65535
 _REMEDIES = {
     "1": "is black and white",
     "L": "is grey",
@@ -75,24 +72,9 @@ def write(path: str | os.PathLike[str], rgb: NDArray[Any]) -> None:
 
 
 def encoded(rgb: NDArray[Any]) -> bytes:
-    """The bytes of the PNG that `write` writes.
-
-    The deflate stream holds stored blocks only: what compression gives depends on the zlib build.
-    """
+    """The bytes of the PNG that `write` writes."""
     pixels = rgb if rgb.dtype == np.uint8 else quantised(rgb)
-    height, width = pixels.shape[1:]
-    # Each row begins with the number of its filter: 0, none.
-    lines = np.zeros((height, 1 + 3 * width), dtype=np.uint8)
-    lines[:, 1:].reshape(height, width, 3)[:] = np.moveaxis(pixels, 0, 2)
-    raw = lines.tobytes()
-    stream = [b"\x78\x01"]
-    for start in range(0, len(raw), _STORED_BLOCK):
-        block = raw[start : start + _STORED_BLOCK]
-        last = start + _STORED_BLOCK >= len(raw)
-        stream += [struct.pack("<BHH", last, len(block), len(block) ^ 0xFFFF), block]
-    stream.append(struct.pack(">I", zlib.adler32(raw)))
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"".join([_PNG, *_chunk(b"IHDR", header), *_chunk(b"IDAT", b"".join(stream)), *_chunk(b"IEND", b"")])
+    return png.encoded(pixels)
 
 
 def quantised(rgb: NDArray[np.floating]) -> NDArray[np.uint8]:
@@ -105,13 +87,6 @@ def quantised(rgb: NDArray[np.floating]) -> NDArray[np.uint8]:
         raise ValueError("a picture must not hold NaN")
     levels: NDArray[np.uint8] = np.rint(np.clip(rgb, 0.0, 1.0) * 255.0).astype(np.uint8)
     return levels
-
-
-def _chunk(kind: bytes, content: bytes) -> Iterator[bytes]:
-    yield struct.pack(">I", len(content))
-    yield kind
-    yield content
-    yield struct.pack(">I", zlib.crc32(content, zlib.crc32(kind)))
 
 
 @contextmanager
