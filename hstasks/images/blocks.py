@@ -53,12 +53,8 @@ def near(frame: pd.DataFrame, chosen: NDArray[np.bool_], gap: float) -> NDArray[
     found = chosen.copy()
     for index in np.flatnonzero(~chosen).tolist():
         column, row = places[index]
-        others = [
-            other
-            for dx in (-1, 0, 1)
-            for dy in (-1, 0, 1)
-            for other in cells.get((sites[index], column + dx, row + dy), ())
-        ]
+        around = ((sites[index], column + dx, row + dy) for dx in (-1, 0, 1) for dy in (-1, 0, 1))
+        others = [other for place in around for other in cells.get(place, ())]
         if others:
             lower, upper = boxes[others, :2], boxes[others, 2:]
             apart = np.maximum(lower - boxes[index, 2:], boxes[index, :2] - upper).max(axis=1)

@@ -7,6 +7,7 @@ never in two folds, whatever the strategy.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,10 +22,13 @@ from pydantic import Field, model_validator
 from hsengine.base import paths
 from hsengine.base.errors import UserError
 from hsengine.base.files import replacing, write_json, write_text
-from hsengine.base.params import Section, read_yaml
-from hsengine.base.wording import listed, some
+from hsengine.base.params import Section
+from hsengine.base.wording import some
 from hstasks.images import catalog as catalogs
 from hstasks.images.blocks import blocks, near
+from hstasks.images.leakage import Leak, check, leaks
+
+__all__ = ["Decision", "Leak", "Split", "check", "decide", "leaks", "load", "write"]
 
 FOLDER = paths.DERIVED / "split"
 FOLDS, DECISION = "folds.csv", "decision.json"
@@ -53,26 +57,6 @@ class Split(Section):
         if self.strategy == "blocked" and self.block is None:
             raise ValueError("split.block must be the side of a square when split.strategy is 'blocked'")
         return self
-
-
-@dataclass(frozen=True)
-class Leak:
-    """What stands on both sides of a split.
-
-    Attributes:
-        kind: `id`, `group` or `content`.
-        value: the id, group or hash.
-        held_out: ids held out that have it.
-        train: ids trained on that have it.
-    """
-
-    kind: str
-    value: str
-    held_out: list[str]
-    train: list[str]
-
-    def __str__(self) -> str:
-        return f"{self.kind} {self.value}: {some(self.held_out, 3)} held out, {some(self.train, 3)} trained on"
 
 
 @dataclass(frozen=True)
@@ -147,53 +131,6 @@ def decide(frame: pd.DataFrame, params: Split) -> Decision:
     return decision
 
 
-def leaks(frame: pd.DataFrame, held_out: Iterable[str], train: Iterable[str]) -> list[Leak]:
-    """What held-out and trained samples share: ids, groups and images.
-
-    Args:
-        frame: a catalog with both.
-        held_out: ids held out.
-        train: ids trained on.
-    """
-    held, trained = set(held_out), set(train)
-    found = [Leak("id", name, [name], [name]) for name in sorted(held & trained)]
-    for kind in ("group", "content"):
-        values = dict(zip(frame["id"], frame[kind], strict=True))
-        sides = [_by_value(values, names) for names in (held - trained, trained - held)]
-        shared = sorted(sides[0].keys() & sides[1].keys())
-        found += [Leak(kind, value, sides[0][value], sides[1][value]) for value in shared]
-    return found
-
-
-def check(
-    frame: pd.DataFrame,
-    held_out: Iterable[str],
-    train: Iterable[str],
-    kinds: Sequence[str] = ("id", "group", "content"),
-) -> None:
-    """Refuse a split that leaks.
-
-    Args:
-        frame: a catalog with all samples.
-        held_out: ids held out.
-        train: ids trained on.
-        kinds: what must not be on both sides.
-
-    Raises:
-        UserError: names the ids that leak, or that the catalog does not have.
-    """
-    held, trained = list(held_out), list(train)
-    unknown = sorted({*held, *trained} - set(frame["id"]))
-    if unknown:
-        raise UserError(f"The split names samples that the catalog does not have: {some(unknown)}. Make it anew.")
-    found = [leak for leak in leaks(frame, held, trained) if leak.kind in kinds]
-    if found:
-        raise UserError(
-            f"The split leaks: held-out samples are known from training.\n{listed([str(leak) for leak in found])}\n"
-            "Hold out whole groups (split.strategy 'grouped') or remove the doubles."
-        )
-
-
 def write(decision: Decision, folder: str | os.PathLike[str] = FOLDER) -> None:
     """Write `folds.csv` (id, fold) and `decision.json`, both or none."""
     with replacing(folder) as place:
@@ -223,14 +160,14 @@ def load(folder: str | os.PathLike[str] = FOLDER) -> Decision:
     if not (place / FOLDS).is_file() or not (place / DECISION).is_file():
         raise UserError(f"There is no split in {place}: {remedy}")
     frame = catalogs.table(place / FOLDS, {"id": "str", "fold": "int64"}, remedy)
-    record = read_yaml(place / DECISION)
     folds = dict(zip(frame["id"], frame["fold"].tolist(), strict=True))
     try:
+        record = json.loads((place / DECISION).read_text(encoding="utf-8"))
         names = ("strategy", "seed", "fold", "dropped", "strata", "reasons")
         decision = Decision(folds=folds, **{name: record[name] for name in names})
         intact = decision.hash == record["hash"]
-    except KeyError as error:
-        raise UserError(f"{place / DECISION} has no {error}: {remedy}") from None
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{place / DECISION} cannot be used ({error!r}): {remedy}") from None
     if not intact:
         raise UserError(f"{place / FOLDS} is not what {place / DECISION} records: {remedy}")
     return decision
@@ -278,15 +215,16 @@ def _assigned(units: Sequence[int], strata: Sequence[str], params: Split) -> lis
             "split.folds to that at most."
         )
     random = np.random.Generator(np.random.PCG64([params.seed, params.folds]))
-    shuffled = [list(members.values())[place] for place in random.permutation(len(members))]
+    whole_units = list(members.values())
+    shuffled = [whole_units[place] for place in random.permutation(len(whole_units))]
     # Large units first: small ones then even out what they leave.
     shuffled.sort(key=len, reverse=True)
     whole = Counter(strata)
     tallies: list[Counter[str]] = [Counter() for _ in range(params.folds)]
     sizes = [0] * params.folds
     folds = [0] * len(units)
-    for unit in shuffled:
-        counts = Counter(strata[place] for place in unit)
+    for together in shuffled:
+        counts = Counter(strata[place] for place in together)
 
         def fullness(fold: int, counts: Counter[str] = counts) -> tuple[float, int, int]:
             filled = sum(count * tallies[fold][name] / whole[name] for name, count in counts.items())
@@ -294,8 +232,8 @@ def _assigned(units: Sequence[int], strata: Sequence[str], params: Split) -> lis
 
         best = min(range(params.folds), key=fullness)
         tallies[best].update(counts)
-        sizes[best] += len(unit)
-        for place in unit:
+        sizes[best] += len(together)
+        for place in together:
             folds[place] = best
     return folds
 
@@ -331,12 +269,3 @@ def _reasons(decision: Decision, params: Split, frame: pd.DataFrame, units: int)
             f"have others of their group in training (strategy '{params.strategy}'): what is measured on them flatters."
         )
     return reasons
-
-
-def _by_value(values: Mapping[str, str], names: Iterable[str]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    for name in sorted(names):
-        value = values.get(name, "")
-        if value:
-            found.setdefault(value, []).append(name)
-    return found
