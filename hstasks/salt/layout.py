@@ -15,10 +15,10 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from hsengine.base import tables
 from hsengine.base.errors import UserError
 from hsengine.base.wording import close_matches
 from hstasks.images import readers
-from hstasks.images.catalog import table
 
 SUFFIX = ".png"
 TRAIN, TEST = "train", "test"
@@ -216,11 +216,10 @@ def _read_submission(found: Found, tiles: dict[str, Tile]) -> None:
 def _rows(found: Found, name: str, column: str) -> list[tuple[str, str]] | None:
     """(id, value) of each row of a table; none where there is no such file."""
     file = found.root / name
-    if not file.exists():
+    if not os.path.lexists(file):
         found.notes.append(f"there is no {file}")
         return None
-    frame = table(file, {"id": "str", column: "str"}, "get it from the competition again.")
-    return list(zip(frame["id"].astype(str), frame[column].fillna("").astype(str), strict=True))
+    return [(row["id"], row[column]) for row in tables.read(file, ("id", column))]
 
 
 def _single(rows: Iterable[tuple[str, str]], name: str, tiles: dict[str, Tile]) -> list[tuple[str, str]]:

@@ -183,7 +183,7 @@ def test_what_is_not_yet_unzipped_is_explained(tmp_path, monkeypatch):
 
 def test_a_table_that_cannot_be_read_is_named(project):
     Path("data/depths.csv").write_text("id,depth\na,1\n")
-    assert "data/depths.csv cannot be used" in refused()
+    assert "data/depths.csv has the columns id, depth, but z is needed" in refused()
 
 
 def test_the_classes_of_coverage_are_the_competitions():
