@@ -123,7 +123,7 @@ def _described(which: str, made: Checkpoint) -> dict[str, Any]:
         "mean_of_epochs": list(made.averaged),
         "moving_average": made.moving,
         "ensemble": False,
-        "snapshot": which not in folder.WEIGHTS,
+        "snapshot": which not in ("best", "last"),
         "measures": {name: value if math.isfinite(value) else None for name, value in made.measures.items()},
     }
 

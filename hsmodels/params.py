@@ -62,7 +62,8 @@ class Predict(Section):
 class Params(DataParams, TrainingParams):
     """Everything in `params.yaml`."""
 
-    moved: ClassVar[Mapping[str, str]] = DataParams.moved | {
+    moved: ClassVar[Mapping[str, str]] = {
+        **DataParams.moved,
         "train.track": "machine.trackers",
         "train.pictures": "machine.pictures",
         "train.loader_workers": "machine.loader_workers",

@@ -1,0 +1,111 @@
+"""The command line of the image tasks: one verb a stage, each in the module that the challenge names for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from hsengine.base import console, paths
+
+app = typer.Typer(
+    help="Challenges of images on one engine; params.yaml says which one: salt, landcover, lenses or biomass.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+ParamsFile = Annotated[Path, typer.Option("--params", help="The parameter file.")]
+PARAMS = Path("params.yaml")
+
+_STAGES = {
+    "catalog": "List every sample: its files, whether they are sound, what they hold.",
+    "convert": "Turn many small files into one store that is read fast.",
+    "mosaic": "Find which tiles were neighbours.",
+    "split": "Decide which samples are held out; leaks are refused.",
+    "replicate": "Copy the training samples that hold rare classes.",
+    "relabel": "Bring another data set's labels to this one's classes.",
+    "train": "Train the model that params.yaml names.",
+    "pseudo": "Take confident predictions as labels of samples that have none.",
+    "evaluate": "Score the trained model on the held-out samples.",
+    "test": "Score the last model on the test samples, once.",
+    "submit": "Predict the test samples and write the submission.",
+}
+"""The verbs that read nothing but `params.yaml`, in the order of the pipelines."""
+
+
+def _stage(verb: str) -> Callable[[Path], None]:
+    def command(params: ParamsFile = PARAMS) -> None:
+        from hstasks import challenge
+
+        found, loaded = challenge.load(params)
+        typer.echo(str(found.run(verb)(loaded)))
+
+    return command
+
+
+for _verb, _help in _STAGES.items():
+    app.command(name=_verb, help=_help)(_stage(_verb))
+
+
+@app.command()
+def sample(
+    root: Annotated[Path, typer.Argument(help="The folder to make.")] = Path("data"),
+    seed: Annotated[int, typer.Option(help="Another seed makes other data.")] = 0,
+    force: Annotated[bool, typer.Option("--force", help="Write into a folder that is not empty.")] = False,
+    params: ParamsFile = PARAMS,
+) -> None:
+    """Make sample data in the challenge's own layout, the same bytes on every machine."""
+    from hstasks import challenge
+
+    typer.echo(str(challenge.of(params).run("sample")(root, seed=seed, force=force)))
+
+
+@app.command()
+def fetch(
+    to: Annotated[Path, typer.Option(help="The data folder.")] = Path("data"),
+    again: Annotated[bool, typer.Option("--again", help="Download even if the data are there.")] = False,
+    params: ParamsFile = PARAMS,
+) -> None:
+    """Download the competition's files with your Kaggle account and unpack them."""
+    from hstasks import challenge
+
+    typer.echo(str(challenge.of(params).run("fetch")(to, again=again)))
+
+
+@app.command()
+def predict(
+    input: Annotated[Path, typer.Option(help="A folder of images, or one file.")],
+    output: Annotated[Path, typer.Option(help="Where the predictions go.")],
+    model: Annotated[
+        list[Path], typer.Option(help="A folder that training wrote; given several times, an ensemble.")
+    ] = [paths.MODEL],  # noqa: B006
+    table: Annotated[Path | None, typer.Option(help="What is known of the images beside them (CSV).")] = None,
+    checkpoint: Annotated[Literal["best", "last"], typer.Option(help="Which weights.")] = "best",
+    device: Annotated[str | None, typer.Option(help="cpu or cuda; a GPU if there is one by default.")] = None,
+) -> None:
+    """Predict any folder of images with a trained model; no pipeline is needed."""
+    from hsengine import folder
+    from hstasks import challenge
+
+    name = folder.record(model[0]).get(challenge.KEY)
+    given: dict[str, Any] = {} if table is None else {"table": table}
+    run = challenge.named(name).run("predict")
+    typer.echo(str(run(input, output, model, checkpoint=checkpoint, device=device, **given)))
+
+
+@app.command()
+def info(folder: Annotated[Path, typer.Argument(help="A folder that training wrote.")] = paths.MODEL) -> None:
+    """Print the record of a trained model: parameters, data, code, versions, checkpoints."""
+    import json
+
+    from hsengine import folder as folders
+
+    typer.echo(json.dumps(folders.record(folder), indent=2))
+
+
+def main() -> None:
+    """Run the command line."""
+    console.run(app)

@@ -1,0 +1,121 @@
+"""Images with their masks as the engine takes them: fitted to the network, changed by key, the same on every worker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor
+
+from hsengine.base.params import Section
+from hsengine.train.task import Key
+from hstasks.images.fitting import Fit, fit, inside
+from hstasks.images.transforms import Augment, augmented
+
+
+class Input(Section):
+    """What a network sees of an image."""
+
+    # grey: the mean of the channels; as_is: all of them.
+    channels: Literal["as_is", "grey"] = "as_is"
+    # Of each channel, or one for all, in units of white; subtracted, and divided by.
+    mean: list[float] = Field(default_factory=lambda: [0.0], min_length=1)
+    std: list[float] = Field(default_factory=lambda: [1.0], min_length=1)
+    fit: Fit = Fit()
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A sample as its files hold it.
+
+    Attributes:
+        image: (channels, H, W) float32, white is 1.
+        mask: (H, W) integer; None where there is no truth.
+        valid: (H, W) bool, where the truth counts; None for everywhere.
+    """
+
+    image: NDArray[np.float32]
+    mask: NDArray[Any] | None = None
+    valid: NDArray[np.bool_] | None = None
+
+
+class ImageSamples:
+    """Images and masks by index, for training and measuring.
+
+    Args:
+        ids: name of each sample.
+        read: the sample of an index; called once for each if `keep`.
+        settings: what the network sees.
+        augment: how samples are changed; None leaves them as they are.
+        seed: of the changes.
+        categories: a number for each sample, for balanced sampling.
+        keep: keep what was read in memory.
+    """
+
+    def __init__(
+        self,
+        ids: Sequence[str],
+        read: Callable[[int], Picture],
+        settings: Input,
+        *,
+        augment: Augment | None = None,
+        seed: int = 0,
+        categories: Sequence[int] | None = None,
+        keep: bool = True,
+    ):
+        self.ids = list(ids)
+        self.categories = list(categories) if categories is not None else [0] * len(self.ids)
+        self._read, self._settings, self._augment, self._seed = read, settings, augment, seed
+        self._kept: dict[int, Picture] | None = {} if keep else None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def picture(self, index: int) -> Picture:
+        """The sample as its files hold it."""
+        if self._kept is None:
+            return self._read(index)
+        if index not in self._kept:
+            self._kept[index] = self._read(index)
+        return self._kept[index]
+
+    def __getitem__(self, key: Key) -> dict[str, Any]:
+        """The sample of a key, (epoch, index, draw).
+
+        Returns:
+            `image` (channels, h, w) float32 as the network takes it; `mask` (h, w) int64 and `valid` (h, w) bool,
+            fitted alike; `index`. Without augmentation also `size` (2,), the image's own.
+        """
+        epoch, index, draw = key
+        picture = self.picture(index)
+        image = torch.from_numpy(np.array(picture.image, dtype=np.float32))
+        size = (int(image.shape[-2]), int(image.shape[-1]))
+        mask = torch.zeros(size, dtype=torch.int64)
+        if picture.mask is not None:
+            mask = torch.from_numpy(np.array(picture.mask).astype(np.int64))
+        valid = None if picture.valid is None else torch.from_numpy(np.array(picture.valid, dtype=bool))
+        if self._augment is not None:
+            changed = augmented(image, mask, valid, self._augment, (self._seed, epoch, self.ids[index], draw))
+            image, mask, valid = changed[0], changed[1] if changed[1] is not None else mask, changed[2]
+        how = self._settings.fit
+        shown = torch.ones(image.shape[-2:], dtype=torch.bool) if valid is None else valid
+        item = {
+            "image": shaped(image, self._settings),
+            "mask": fit(mask, how),
+            "valid": fit(shown, how) & inside((int(image.shape[-2]), int(image.shape[-1])), how),
+            "index": index,
+        }
+        return item if self._augment is not None else item | {"size": torch.tensor(size)}
+
+
+def shaped(image: Tensor, settings: Input) -> Tensor:
+    """An image (channels, H, W), white as 1, as the network takes it: (channels, h, w)."""
+    if settings.channels == "grey":
+        image = image.mean(dim=0, keepdim=True)
+    mean, std = (torch.tensor(values, dtype=torch.float32)[:, None, None] for values in (settings.mean, settings.std))
+    return (fit(image, settings.fit) - mean) / std

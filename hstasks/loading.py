@@ -1,0 +1,56 @@
+"""From a model's folder back to the network, whatever its task."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from hsengine import folder as folders
+from hsengine.base import paths
+from hstasks import networks
+
+
+class Network(folders.Model):
+    """What a record says of a network of this package."""
+
+    in_channels: int
+    out_channels: int
+
+
+class Record(folders.Record):
+    """What is read of a record of this package."""
+
+    challenge: str
+    task: str
+    model: Network
+
+
+def load(folder: str | Path = paths.MODEL, which: str = "best") -> tuple[nn.Module, dict[str, Any]]:
+    """A trained model and its record.
+
+    Args:
+        folder: a folder that training wrote.
+        which: `best`, `last`, or another checkpoint that the record names.
+
+    Returns:
+        The network in evaluation mode on the CPU. And the content of `config.json`, with the chosen
+        checkpoint's part of it under `checkpoint`.
+
+    Raises:
+        UserError: the folder is not a trained model's, or its weights are of another network.
+    """
+    place = Path(folder)
+    said = folders.read(place, Record)
+    model = networks.build(
+        said.model.name, _trained(said.model.params), said.model.in_channels, said.model.out_channels
+    )
+    folders.fill(model, folders.state(place, which), place / folders.file_of(which), said.model.name)
+    config = folders.record(place)
+    return model.eval(), config | {"checkpoint": {"which": which, **said.checkpoints.get(which, {})}}
+
+
+def _trained(params: dict[str, Any]) -> dict[str, Any]:
+    """The parameters of a network whose weights come from its own folder."""
+    return params | {"weights": "random"} if "weights" in params else params

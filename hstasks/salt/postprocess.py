@@ -1,0 +1,126 @@
+"""From probabilities to masks: threshold, gate and rules, fitted on tiles other than those they are measured on."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from hstasks.salt.params import Postprocess
+from hstasks.salt.score import score
+
+THRESHOLDS = tuple(np.round(np.arange(0.30, 0.71, 0.05), 2).tolist())
+GATES = (0.0, 0.3, 0.4, 0.5, 0.6, 0.7)
+LEAST = (0, 20, 60, 120)
+"""Values that are tried where one is to be fitted."""
+
+
+@dataclass(frozen=True)
+class Tile:
+    """What is said of a tile, and what is true.
+
+    Attributes:
+        id: its name.
+        probability: (H, W) of salt.
+        presence: probability that there is any.
+        black: whether the image is all black.
+        truth: (H, W) bool; None of a test tile.
+    """
+
+    id: str
+    probability: NDArray[np.float32]
+    presence: float
+    black: bool
+    truth: NDArray[np.bool_] | None = None
+
+
+@dataclass(frozen=True)
+class Rules:
+    """Every rule with its number; see `Postprocess`."""
+
+    threshold: float
+    gate: float
+    least: int
+    component: int
+    fill: bool
+    full_to_empty: bool
+    black_to_empty: bool
+
+    def plain(self) -> dict[str, Any]:
+        """For records."""
+        return asdict(self)
+
+
+def mask_of(tile: Tile, rules: Rules) -> NDArray[np.bool_]:
+    """The mask of a tile, (H, W)."""
+    empty = np.zeros(tile.probability.shape, dtype=np.bool_)
+    if (tile.black and rules.black_to_empty) or tile.presence < rules.gate:
+        return empty
+    mask: NDArray[np.bool_] = tile.probability > rules.threshold
+    if rules.fill:
+        mask = ndimage.binary_fill_holes(mask)
+    if rules.component:
+        labels, count = ndimage.label(mask)
+        sizes = np.bincount(labels.ravel(), minlength=count + 1)
+        sizes[0] = 0
+        mask = (sizes >= rules.component)[labels]
+    if mask.sum() < rules.least or (rules.full_to_empty and mask.all()):
+        return empty
+    return mask
+
+
+def fixed(settings: Postprocess) -> Rules:
+    """The rules as set; what is to be fitted does nothing yet."""
+    return Rules(
+        threshold=0.5 if settings.threshold == "fitted" else settings.threshold,
+        gate=0.0 if settings.gate == "fitted" else settings.gate,
+        least=0 if settings.least == "fitted" else settings.least,
+        component=settings.component,
+        fill=settings.fill,
+        full_to_empty=settings.full_to_empty,
+        black_to_empty=settings.black_to_empty,
+    )
+
+
+def fitted(tiles: Sequence[Tile], settings: Postprocess) -> Rules:
+    """The rules with the best metric on tiles whose truth is known.
+
+    Of values that differ by less than the noise of a few tiles the plainest is taken: the mean over the
+    neighbours of a value on its grid decides, not its own score.
+    """
+    plain = fixed(settings)
+    names = [name for name in ("threshold", "gate", "least") if getattr(settings, name) == "fitted"]
+    grids: dict[str, tuple[Any, ...]] = {"threshold": THRESHOLDS, "gate": GATES, "least": LEAST}
+    if not names or not tiles:
+        return plain
+    axes = [grids[name] for name in names]
+    values = np.zeros([len(axis) for axis in axes])
+    for place in itertools.product(*(range(len(axis)) for axis in axes)):
+        rules = replace(plain, **{name: axis[at] for name, axis, at in zip(names, axes, place, strict=True)})
+        values[place] = metric(tiles, rules)
+    smooth = ndimage.uniform_filter(values, size=3, mode="nearest")
+    best = np.unravel_index(int(np.argmax(smooth)), smooth.shape)
+    return replace(plain, **{name: axis[at] for name, axis, at in zip(names, axes, best, strict=True)})
+
+
+def metric(tiles: Sequence[Tile], rules: Rules) -> float:
+    """The mean of the competition's metric over tiles whose truth is known."""
+    known = [(tile.truth, mask_of(tile, rules)) for tile in tiles if tile.truth is not None]
+    return float(np.mean([score(truth, mask) for truth, mask in known]))
+
+
+def out_of_fit(tiles: Sequence[Tile], halves: Sequence[int], settings: Postprocess) -> list[Rules]:
+    """For each tile, the rules fitted on the tiles of the other half.
+
+    Args:
+        tiles: held-out tiles.
+        halves: 0 or 1 for each; tiles of one mosaic in one half.
+        settings: what is fitted.
+    """
+    of = {half: fitted([t for t, h in zip(tiles, halves, strict=True) if h != half], settings) for half in (0, 1)}
+    return [of[half] for half in halves]

@@ -1,0 +1,100 @@
+"""The verb `predict`: masks of any folder of tiles; no pipeline is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from PIL import Image
+
+from hsengine.base.errors import UserError
+from hsengine.base.files import replacing
+from hsengine.base.params import validated
+from hstasks.images import readers
+from hstasks.images.samples import ImageSamples, Picture
+from hstasks.salt.params import Params, Postprocess, Predict
+from hstasks.salt.postprocess import Rules, fixed, mask_of
+from hstasks.salt.prediction import masks, tiles
+from hstasks.salt.submit import FILE, write
+
+_SHOWN = 255
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What was predicted."""
+
+    tiles: int
+    folder: Path
+
+    def __str__(self) -> str:
+        return f"{self.tiles} masks, their probabilities and {FILE} in {self.folder}"
+
+
+def run(
+    input: Path,
+    output: Path,
+    model: Sequence[Path],
+    *,
+    checkpoint: Literal["best", "last"] = "best",
+    device: str | None = None,
+    rules: Rules | None = None,
+) -> Summary:
+    """Predict all images of a folder.
+
+    Writes `masks/<name>.png` (0 and 255), `probabilities/<name>.png` (0 to 255) and `submission.csv` into `output`.
+
+    Args:
+        input: a folder of images, or one.
+        output: a folder that is not there yet, or that this verb wrote.
+        model: folders that training wrote; several are an ensemble.
+        checkpoint: which weights.
+        device: `cpu` or `cuda`; a GPU if there is one by default.
+        rules: from probabilities to masks; by default those that the first model's parameters fix.
+
+    Raises:
+        UserError: there is no image, one cannot be read, a folder is not a trained model's, or `output` holds
+            something else.
+    """
+    files = _images(input)
+    _check_output(output)
+    ensemble, records = masks(model, Predict(checkpoint=checkpoint), device)
+    params = validated(Params, dict(records[0]["params"]), f"the record of {model[0]}")
+    chosen = rules or fixed(Postprocess(**params.postprocess.model_dump()))
+
+    def read(index: int) -> Picture:
+        return Picture(readers.to_float(readers.read(files[index])))
+
+    samples = ImageSamples([file.stem for file in files], read, params.input, keep=False)
+    found: dict[str, Any] = {}
+    with replacing(output) as scratch:
+        (scratch / "masks").mkdir(parents=True)
+        (scratch / "probabilities").mkdir()
+        for tile in tiles(ensemble, samples, params.predict, "predicting"):
+            found[tile.id] = mask = mask_of(tile, chosen)
+            Image.fromarray(mask.astype(np.uint8) * _SHOWN).save(scratch / "masks" / f"{tile.id}.png")
+            levels = np.rint(tile.probability * _SHOWN).astype(np.uint8)
+            Image.fromarray(levels).save(scratch / "probabilities" / f"{tile.id}.png")
+        write(scratch / FILE, list(found), list(found.values()))
+    return Summary(len(found), output)
+
+
+def _images(input: Path) -> list[Path]:
+    if not input.exists():
+        raise UserError(f"There is no {input}: give a folder of images, or one image.")
+    files = [input] if input.is_file() else sorted(f for f in input.iterdir() if f.suffix.lower() in readers.FORMATS)
+    if not files:
+        raise UserError(f"{input} holds no image: the suffixes are {', '.join(sorted(readers.FORMATS))}.")
+    twice = {file.stem for file in files if sum(other.stem == file.stem for other in files) > 1}
+    if twice:
+        raise UserError(f"{input} holds images that differ by their suffix alone: {', '.join(sorted(twice))}.")
+    return files
+
+
+def _check_output(output: Path) -> None:
+    ours = {"masks", "probabilities", FILE}
+    if output.exists() and not (output.is_dir() and {file.name for file in output.iterdir()} <= ours):
+        raise UserError(f"{output} holds other files: give a folder that is not there yet.")

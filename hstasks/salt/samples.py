@@ -1,0 +1,51 @@
+"""Tiles as the networks take them, and how what is said of them is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from hstasks.images import readers
+from hstasks.images.samples import ImageSamples, Input, Picture
+from hstasks.images.transforms import Augment
+from hstasks.salt.score import iou, score
+from hstasks.segmentation import Scoring
+
+MEASURE, IOU = "metric", "IoU"
+
+
+def samples(rows: pd.DataFrame, settings: Input, *, augment: Augment | None = None, seed: int = 0) -> ImageSamples:
+    """The tiles of a catalog's rows, with their masks where they have some.
+
+    Args:
+        rows: rows of a catalog.
+        settings: what the network sees.
+        augment: how tiles are changed; None leaves them.
+        seed: of the changes.
+    """
+    images, masks = list(rows["image"]), list(rows["mask"])
+
+    def read(index: int) -> Picture:
+        image = readers.to_float(readers.read(images[index]))
+        mask = readers.read_mask(masks[index]).astype(np.uint8) if masks[index] else None
+        return Picture(image, mask)
+
+    classes = [max(int(value), 0) for value in rows["coverage_class"]]
+    return ImageSamples(list(rows["id"]), read, settings, augment=augment, seed=seed, categories=classes)
+
+
+def measured(truth: NDArray[Any], mask: NDArray[np.bool_]) -> dict[str, float]:
+    """The competition's metric and the seed's IoU of a mask (H, W)."""
+    return {MEASURE: score(truth, mask), IOU: iou(truth, mask)}
+
+
+def _at_half(truth: NDArray[Any], valid: NDArray[np.bool_], probabilities: NDArray[np.float32]) -> Mapping[str, float]:
+    return measured(truth, probabilities[0] > 0.5)
+
+
+SCORING = Scoring(_at_half, {MEASURE: "max", IOU: "max", "loss": "min"}, MEASURE)
+"""Measures of a prediction as it is, at a threshold of 0.5: what validation compares epochs by."""
