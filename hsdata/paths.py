@@ -26,7 +26,7 @@ __all__ = [
     "METRICS",
     "MODEL",
     "OUTPUTS",
-    "RGB_FULL",
+    "RENDERED",
     "SMOTE",
     "SMOTE_PLAN",
     "SMOTE_PLANNING",
@@ -42,7 +42,7 @@ HELD_OUT = INDEX / "held_out.txt"
 TRAINING = INDEX / "train.txt"
 DECISION = INDEX / "decision.json"
 ZARR = DERIVED / "hsi_61_zarr"
-RGB_FULL = DERIVED / "rgb_full"
+RENDERED = DERIVED / "rgb_full"
 SMOTE_PLANNING = DERIVED / "smote_plan"
 SMOTE_PLAN = SMOTE_PLANNING / "smote_plan.csv"
 SMOTE = DERIVED / "smote"

@@ -33,9 +33,9 @@ class Summary(incremental.Summary):
 
 
 def run(params: DataParams, *, workers: int | None = None, scheduler: str | None = None, full: bool = False) -> Summary:
-    """The stage: bring the pictures in `paths.RGB_FULL` up to date; see `update`."""
+    """The stage: bring the pictures in `paths.RENDERED` up to date; see `update`."""
     count = params.machine.workers if workers is None else workers
-    return update(catalogs.load(paths.CATALOG), paths.RGB_FULL, workers=count, scheduler=scheduler, full=full)
+    return update(catalogs.load(paths.CATALOG), paths.RENDERED, workers=count, scheduler=scheduler, full=full)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from hsengine.base import paths
 from hsengine.base.errors import UserError
-from hsengine.base.files import replacing, write_json
+from hsengine.base.files import check_own, replacing, write_json
 from hsengine.base.params import Section, validated
 from hsengine.base.wording import some
 
@@ -68,19 +68,10 @@ def check_place(folder: Path) -> None:
     Raises:
         UserError: something stands there that is neither an empty folder nor a model's.
     """
-    if not folder.exists():
-        return
-    remedy = "give another place for the model, or move what is there."
-    if not folder.is_dir():
-        raise UserError(f"{folder} is a file: {remedy}")
-    inside = [file.name for file in folder.iterdir()]
-    foreign = sorted(name for name in inside if name != CONFIG and not name.endswith(_SUFFIX))
-    if foreign:
-        raise UserError(f"{folder} holds what is not a trained model's ({some(foreign, _SHOWN)}): {remedy}")
-    if inside and not _is_ours(folder):
-        raise UserError(
-            f"{folder} has no {CONFIG} of a trained model, but holds {some(sorted(inside), _SHOWN)}: {remedy}"
-        )
+    check_own(folder, CONFIG, "a trained model's folder", holds=(f"*{_SUFFIX}",))
+    model = record(folder).get("model") if (folder / CONFIG).exists() else {"name": ""}
+    if not (isinstance(model, dict) and isinstance(model.get("name"), str)):
+        raise UserError(f"{folder / CONFIG} is not a trained model's: name another place, or move what is there.")
 
 
 def save(folder: Path, weights: Mapping[str, Mapping[str, Tensor]], config: Mapping[str, Any]) -> None:
@@ -197,12 +188,3 @@ def plain(key: str) -> str:
 
 def _type(value: Tensor) -> str:
     return str(value.dtype).removeprefix(f"{torch.__name__}.")
-
-
-def _is_ours(folder: Path) -> bool:
-    try:
-        config = record(folder)
-    except UserError:
-        return False
-    model = config.get("model")
-    return isinstance(model, dict) and isinstance(model.get("name"), str)

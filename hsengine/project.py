@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 from hsengine.base.settings import TrainingParams
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from hsengine.train.averaging import Checkpoint
     from hsengine.train.task import Task
 
 
-class Work(Protocol):
+@dataclass(frozen=True)
+class Work:
     """One training, made ready: what is learned, from what, and what the record shall say.
 
     Attributes:
@@ -27,24 +25,11 @@ class Work(Protocol):
         record: further entries of the model's `config.json`; `model` (name, params) is among them.
     """
 
-    @property
-    def task(self) -> Task: ...  # noqa: D102
-
-    @property
-    def configuration(self) -> Mapping[str, Any]: ...  # noqa: D102
-
-    @property
-    def data(self) -> str: ...  # noqa: D102
-
-    @property
-    def counts(self) -> tuple[int, int]: ...  # noqa: D102
-
-    @property
-    def record(self) -> Mapping[str, Any]: ...  # noqa: D102
-
-    def weights(self, made: Checkpoint) -> Mapping[str, Tensor]:
-        """The state that is written into the model's folder for a checkpoint."""
-        ...
+    task: Task
+    configuration: Mapping[str, Any]
+    data: str
+    counts: tuple[int, int]
+    record: Mapping[str, Any]
 
 
 @dataclass(frozen=True)

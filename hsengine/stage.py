@@ -13,12 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from hsengine import folder
 from hsengine.base import paths
 from hsengine.base.files import write_json
 from hsengine.base.settings import TrainingParams
 from hsengine.project import Project, Work
-from hsengine.train import Result, launch
+from hsengine.train import Result, Task, launch
 from hsengine.train import train as engine
 from hsengine.train.averaging import Checkpoint
 from hsengine.train.identity import identity, surroundings
@@ -103,7 +105,7 @@ def _train(project: Project, work: Work, params: TrainingParams, record: Mapping
             }
         )
         write_json(paths.THROUGHPUT, dict(result.speed))
-        folder.save(paths.MODEL, {which: work.weights(one) for which, one in checkpoints.items()}, config)
+        folder.save(paths.MODEL, {which: _weights(work.task, one) for which, one in checkpoints.items()}, config)
 
     engine(work.task, params.train, params.machine, seed=params.seed, identity=made, name=project.name, finish=finish)
     return Trained(paths.MODEL, config)
@@ -111,8 +113,17 @@ def _train(project: Project, work: Work, params: TrainingParams, record: Mapping
 
 def _checkpoints(result: Result) -> dict[str, Checkpoint]:
     """What is kept of a training, by name."""
-    kept = {f"snapshot-{number}": made for number, made in enumerate(getattr(result, "kept", ()), start=1)}
+    kept = {f"snapshot-{number}": made for number, made in enumerate(result.kept, start=1)}
     return {"best": result.best, "last": result.last, **kept}
+
+
+def _weights(task: Task, made: Checkpoint) -> Mapping[str, Tensor]:
+    """The state of the part of the model that is kept."""
+    if type(task).inner is Task.inner:
+        return made.weights
+    model = task.model()
+    model.load_state_dict(made.weights)
+    return task.inner(model).state_dict()
 
 
 def _described(which: str, made: Checkpoint) -> dict[str, Any]:
@@ -123,7 +134,7 @@ def _described(which: str, made: Checkpoint) -> dict[str, Any]:
         "mean_of_epochs": list(made.averaged),
         "moving_average": made.moving,
         "ensemble": False,
-        "snapshot": which not in ("best", "last"),
+        "snapshot": which not in folder.FILES,
         "measures": {name: value if math.isfinite(value) else None for name, value in made.measures.items()},
     }
 

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from torch import Tensor
 
 from hsdata import BAND_GRID, paths
 from hsdata import catalog as catalogs
@@ -17,8 +14,8 @@ from hsengine import stage
 from hsengine.base.errors import UserError
 from hsengine.base.files import file_hash
 from hsengine.base.wording import listed
+from hsengine.project import Work
 from hsengine.stage import Trained
-from hsengine.train.averaging import Checkpoint
 from hsmodels import zoo
 from hsmodels.heldout import data_hash, division
 from hsmodels.params import Params
@@ -33,23 +30,6 @@ def run(params: Params, *, params_file: Path | None = None, command: Sequence[st
     from hsmodels.project import PROJECT
 
     return stage.train(PROJECT, params, params_file=params_file, command=command)
-
-
-@dataclass(frozen=True)
-class Work:
-    """A training of a model of the zoo, made ready; see `hsengine.project.Work`."""
-
-    task: Reconstruction
-    configuration: Mapping[str, Any]
-    data: str
-    counts: tuple[int, int]
-    record: Mapping[str, Any]
-
-    def weights(self, made: Checkpoint) -> Mapping[str, Tensor]:
-        """A checkpoint's weights under the keys of the published models."""
-        model = self.task.model()
-        model.load_state_dict(made.weights)
-        return zoo.inner(model).state_dict()
 
 
 def prepare(params: Params) -> Work:

@@ -102,7 +102,7 @@ def test_the_outputs_are_where_the_code_writes_them():
         for kind in ("outs", "metrics", "plots")
         for out in stage.get(kind, [])
     }
-    for place in (paths.CATALOG, paths.INDEX, paths.ZARR, paths.RGB_FULL, paths.MODEL, paths.METRICS, paths.SUBMISSION):
+    for place in (paths.CATALOG, paths.INDEX, paths.ZARR, paths.RENDERED, paths.MODEL, paths.METRICS, paths.SUBMISSION):
         assert str(place) in outputs
 
 

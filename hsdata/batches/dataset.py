@@ -19,8 +19,7 @@ from hsdata.formats.mosaic import MosaicFile
 from hsdata.formats.zarr import ZarrCube
 from hsdata.layout import CUBES, INPUT_MODALITY, RGB_FULL, SCALE, Target, Track
 from hsdata.params import Augment
-from hsdata.paths import RGB_FULL as RENDERED
-from hsdata.paths import ZARR
+from hsdata.paths import RENDERED, ZARR
 from hsengine.base.errors import UserError
 
 Key = int | tuple[int, int, int]

@@ -89,7 +89,7 @@ def render(
     from hsdata import render as stage
 
     summary = stage.run(load_data_params(params), workers=workers, scheduler=scheduler, full=full)
-    typer.echo(f"{summary}\nin {paths.RGB_FULL}")
+    typer.echo(f"{summary}\nin {paths.RENDERED}")
 
 
 @index_app.callback()

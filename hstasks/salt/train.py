@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from torch import Tensor, nn
+from torch import nn
 
 from hsengine import stage
 from hsengine.base.errors import UserError
 from hsengine.base.files import file_hash
+from hsengine.project import Work
 from hsengine.stage import Trained
-from hsengine.train.averaging import Checkpoint
 from hstasks import networks
 from hstasks.images import split as splits
 from hstasks.losses import Loss, Supervision
@@ -34,21 +33,6 @@ def run(params: Params, *, params_file: Path | None = None, command: Sequence[st
     from hstasks.salt.challenge import PROJECT
 
     return stage.train(PROJECT, params, params_file=params_file, command=command)
-
-
-@dataclass(frozen=True)
-class Work:
-    """A training made ready; see `hsengine.project.Work`."""
-
-    task: Segmentation
-    configuration: Mapping[str, Any]
-    data: str
-    counts: tuple[int, int]
-    record: Mapping[str, Any]
-
-    def weights(self, made: Checkpoint) -> Mapping[str, Tensor]:
-        """The network's state."""
-        return made.weights
 
 
 def prepare(params: Params) -> Work:

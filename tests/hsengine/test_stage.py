@@ -48,7 +48,7 @@ def test_what_is_wrong_is_said_before_anything_is_trained(monkeypatch):
         stage.train(PROJECT, _params(sides=3))
     paths.MODEL.mkdir(parents=True)
     (paths.MODEL / "mine.txt").write_text("mine")
-    with pytest.raises(UserError, match=r"outputs/model holds what is not a trained model's \(mine\.txt\)"):
+    with pytest.raises(UserError, match="outputs/model holds something else than a trained model's folder"):
         stage.train(PROJECT, _params())
 
 
@@ -67,3 +67,22 @@ def test_processes_of_a_group_find_the_project_again():
     assert json.loads(paths.THROUGHPUT.read_text())["processes"] == 2
     for name, value in folder.state(paths.MODEL).items():
         torch.testing.assert_close(value, alone[name])
+
+
+def test_snapshots_are_files_beside_the_checkpoints():
+    config = stage.train(PROJECT, _params(train={"epochs": 3, "best_k": 2, "snapshots": "files"})).config
+    assert set(config["checkpoints"]) == {"best", "last", "snapshot-1", "snapshot-2"}
+    for which, checkpoint in config["checkpoints"].items():
+        assert (paths.MODEL / checkpoint["file"]).is_file()
+        assert folder.state(paths.MODEL, which).keys() == {"weight", "bias"}
+
+
+def test_a_training_starts_from_a_models_folder_and_is_another_training_when_that_changes(tmp_path):
+    first = stage.train(PROJECT, _params()).config
+    paths.MODEL.rename("first")
+    start = _params(train={"epochs": 1, "lr": 1e-9, "start": "first"})
+    second = stage.train(PROJECT, start).config
+    torch.testing.assert_close(folder.state(paths.MODEL), folder.state("first"), atol=1e-6, rtol=0)
+    weights = {"best": {name: value + 1 for name, value in folder.state("first").items()}}
+    folder.save(Path("first"), weights, first)
+    assert stage.train(PROJECT, start).config["training"] != second["training"]

@@ -1,14 +1,12 @@
 """A project about nothing: points in the plane, two classes."""
 
-from dataclasses import dataclass, field
-
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from hsengine.base.errors import UserError
 from hsengine.base.settings import TrainingParams
-from hsengine.project import Project
+from hsengine.project import Project, Work
 from hsengine.train import Task
 
 
@@ -42,22 +40,11 @@ class Params(TrainingParams):
     sides: int = 2
 
 
-@dataclass(frozen=True)
-class Work:
-    configuration: dict
-    task: Task = field(default_factory=Sides)
-    data: str = "points, seeds 1 and 2"
-    counts: tuple[int, int] = (9, 5)
-    record: dict = field(default_factory=lambda: {"model": {"name": "line", "params": {}}, "title": "a line"})
-
-    def weights(self, made):
-        return made.weights
-
-
 def prepare(params):
     if params.sides != 2:
         raise UserError("sides: points have two.")
-    return Work({"sides": params.sides})
+    record = {"model": {"name": "line", "params": {}}, "title": "a line"}
+    return Work(Sides(), {"sides": params.sides}, "points, seeds 1 and 2", (9, 5), record)
 
 
 PROJECT = Project(

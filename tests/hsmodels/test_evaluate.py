@@ -208,13 +208,13 @@ def test_a_failure_leaves_the_last_evaluation(monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_first_stage_is_scored_by_psnr_of_its_rgb(monkeypatch: pytest.MonkeyPatch) -> None:
     project(2)
-    render.update(catalog.load(paths.CATALOG), paths.RGB_FULL, workers=1)
+    render.update(catalog.load(paths.CATALOG), paths.RENDERED, workers=1)
     model = model_folder(track=2, params={"out_channels": 3})
     monkeypatch.setattr(zoo, "target_of", lambda name: "rgb_full")
     summary = evaluate.run(params(pictures=2, baselines=True))
     found = metrics()
     given, _ = pair(HELD_OUT[0])
-    truth = image.read(paths.RGB_FULL / "test-public" / f"{HELD_OUT[0]}.png")
+    truth = image.read(paths.RENDERED / "test-public" / f"{HELD_OUT[0]}.png")
     error = (reconstruct(model, given, Predict()).numpy() - truth).astype(np.float64)
     assert found["category"]["1"]["PSNR_dB"] == pytest.approx(-10 * np.log10((error**2).mean()), rel=1e-6)
     assert "SSC" not in found and str(summary).startswith("PSNR_dB")

@@ -116,6 +116,6 @@ def test_a_folder_with_other_things_in_it_is_not_replaced(tmp_path):
     torch.save(zoo.build("mst_plus_plus_up", in_channels=4, n_feat=4, stage=1).state_dict(), tmp_path / "best.tar")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
-    with pytest.raises(UserError, match=r"mine holds what is not a trained model's \(thesis\.txt\)"):
+    with pytest.raises(UserError, match="mine holds something else than a trained model's folder"):
         import_checkpoint.run(tmp_path / "best.tar", tmp_path / "mine")
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
