@@ -111,7 +111,7 @@ def _train(project: Project, work: Work, params: TrainingParams, record: Mapping
 
 def _checkpoints(result: Result) -> dict[str, Checkpoint]:
     """What is kept of a training, by name."""
-    kept = {f"snapshot-{number}": made for number, made in enumerate(getattr(result, "kept", ()), start=1)}
+    kept = {f"snapshot-{number}": made for number, made in enumerate(result.kept, start=1)}
     return {"best": result.best, "last": result.last, **kept}
 
 
