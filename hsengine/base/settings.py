@@ -119,6 +119,10 @@ class Train(Section):
     def _consistent(self) -> Train:
         if self.cycles > 1 and self.schedule != "cosine":
             raise ValueError("train.cycles above 1 needs train.schedule cosine")
+        if self.kept == "cycles" and self.best_k > 1:
+            raise ValueError("train.best_k above 1 needs train.kept best; cycles keeps one of each")
+        if self.start_without and not self.start:
+            raise ValueError("train.start_without needs train.start")
         return self
 
 

@@ -15,6 +15,7 @@ from hsengine.base.settings import Train
 from hsengine.base.wording import close_matches
 from hsengine.train.task import Group
 
+_FUSED = ("adam", "adamw", "sgd")
 # Other parameters, or the engine itself, say these.
 _SAID = {
     "lr": "train.lr",
@@ -76,7 +77,7 @@ def build(settings: Train, groups: Sequence[Group], *, fused: bool) -> Optimizer
     Args:
         settings: `optimizer`, `optimizer_options`, `lr` and `weight_decay` are read.
         groups: what is trained; each group keeps its `scale` for the schedule.
-        fused: whether to use one kernel for all parameters, where the optimiser has one.
+        fused: whether to use one kernel for all parameters, where the optimiser has one for GPUs.
 
     Raises:
         UserError: there is nothing to train, or the optimiser refuses an argument's value.
@@ -87,11 +88,11 @@ def build(settings: Train, groups: Sequence[Group], *, fused: bool) -> Optimizer
     name = settings.optimizer.lower()
     made, taken = _class(name), _arguments(name)
     options: dict[str, Any] = {
-        name: tuple(v) if isinstance(v, list) else v for name, v in settings.optimizer_options.items()
+        key: tuple(value) if isinstance(value, list) else value for key, value in settings.optimizer_options.items()
     }
     if "weight_decay" in taken:
         options["weight_decay"] = settings.weight_decay
-    if fused and "fused" in taken:
+    if fused and name in _FUSED and not options.get("foreach"):
         options["fused"] = True
     try:
         described = [_group(group, settings, decays="weight_decay" in taken) for group in groups]

@@ -10,6 +10,7 @@ import safetensors
 import safetensors.torch
 from torch import Tensor, nn
 
+from hsengine.base import paths
 from hsengine.base.errors import UserError
 from hsengine.base.files import file_hash
 from hsengine.base.settings import Train
@@ -87,6 +88,11 @@ def _file(start: str) -> Path:
         UserError: there is none.
     """
     place = Path(start)
+    if place.resolve() == paths.MODEL.resolve():
+        raise UserError(
+            f"train.start: {paths.MODEL} is what this training writes, and is removed before: copy it to another place "
+            "and name that."
+        )
     file = place / WEIGHTS if place.is_dir() else place
     if not file.is_file():
         raise UserError(

@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from hsengine.base.errors import UserError
 
-_PACKAGES = {"wandb": "wandb", "tensorboard": "tensorboard", "mlflow": "mlflow"}
 _WANDB_OFFLINE = ("offline", "disabled", "dryrun")
 
 
@@ -30,12 +29,12 @@ def check(names: Sequence[str]) -> None:
         UserError: a package or the credentials are missing.
     """
     for name in names:
-        found = importlib.util.find_spec(_PACKAGES[name])
+        found = importlib.util.find_spec(name)
         # A folder of that name, which a tracker left here, is no package.
         if found is None or found.origin is None:
             raise UserError(
                 f"machine.trackers: the package of '{name}' is missing; install it with "
-                f"'pip install {_PACKAGES[name]}', or take '{name}' out of the list."
+                f"'pip install {name}', or take '{name}' out of the list."
             )
     if "wandb" in names and os.environ.get("WANDB_MODE") not in _WANDB_OFFLINE and not _wandb_credentials():
         raise UserError(

@@ -2,6 +2,8 @@ import pytest
 from toy_task import same, settings, trained
 
 from hsengine.base.errors import UserError
+from hsengine.base.params import validated
+from hsengine.base.settings import TrainingParams
 from hsengine.train.schedule import Schedule, cycle_ends
 
 
@@ -44,9 +46,9 @@ def test_the_best_few_are_kept_as_files_the_best_first(tmp_path):
     assert len(result.best.averaged) == 1
 
 
-@pytest.mark.parametrize("kept", ["best", "cycles"])
+@pytest.mark.parametrize("kept", [{"best_k": 3}, {"kept": "cycles"}], ids=["best", "cycles"])
 def test_the_mean_of_several_takes_the_place_of_the_best_only_where_it_measures_better(tmp_path, kept):
-    given = {"epochs": 9, "cycles": 3, "best_k": 3, "watch": "loss", "lr": 0.6, "kept": kept, "min_lr": 0.1}
+    given = {"epochs": 9, "cycles": 3, "watch": "loss", "lr": 0.6, "min_lr": 0.1} | kept
     single = trained(tmp_path / "files", snapshots="files", **given)
     mean = trained(tmp_path / "mean", **given)
     assert not mean.kept
@@ -55,3 +57,15 @@ def test_the_mean_of_several_takes_the_place_of_the_best_only_where_it_measures_
         assert mean.best.averaged == tuple(sorted(made.epoch for made in single.kept))
     else:
         assert same(mean.best.weights, single.best.weights)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"cycles": 2, "schedule": "step"}, r"train\.cycles above 1 needs train\.schedule cosine"),
+        ({"kept": "cycles", "best_k": 2}, r"train\.best_k above 1 needs train\.kept best"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(changes, message):
+    with pytest.raises(UserError, match=message):
+        validated(TrainingParams, {"train": changes}, "params.yaml")

@@ -105,6 +105,8 @@ def test_weights_that_do_not_fit_are_refused_with_what_to_do(tmp_path, folder):
         trained(tmp_path / "c", start=str(place), start_without=["head*"])
     with pytest.raises(UserError, match=r"train\.start: there are no weights in .*nowhere"):
         trained(tmp_path / "d", start=str(tmp_path / "nowhere"))
+    with pytest.raises(UserError, match=r"outputs/model is what this training writes"):
+        trained(tmp_path / "f", start="outputs/model")
     (place / start.WEIGHTS).write_bytes(b"cut off")
     with pytest.raises(UserError, match=r"model\.safetensors cannot be read"):
         trained(tmp_path / "e", start=str(place))
