@@ -80,12 +80,17 @@ class Summary:
         lines = [f"{sum(self.counts.values())} objects ({held}) in {self.seconds:.1f} s"]
         if self.unreadable:
             lines.append(f"{len(self.unreadable)} bands cannot be read (all of them: {UNREADABLE.name}):")
-            lines.append(listed([f"{name} band {band or '?'}: {why}" for name, band, why in self.unreadable], 10))
+            lines.append(listed([_told(*problem) for problem in self.unreadable], 10))
         if self.lost:
             lines.append(f"no band at all of {len(self.lost)} objects:\n{listed(self.lost, 10)}")
         if self.notes:
             lines.append(f"note:\n{listed(self.notes, 10)}")
         return "\n".join(lines)
+
+
+def _told(name: str, band: str, why: str) -> str:
+    # A reader's message says itself whose file it is.
+    return why if why.startswith(name) else f"{name} band {band or '?'}: {why}"
 
 
 @dataclass(frozen=True)
