@@ -80,12 +80,17 @@ class Summary:
         lines = [f"{sum(self.counts.values())} objects ({held}) in {self.seconds:.1f} s"]
         if self.unreadable:
             lines.append(f"{len(self.unreadable)} bands cannot be read (all of them: {UNREADABLE.name}):")
-            lines.append(listed([f"{name} band {band}: {why}" for name, band, why in self.unreadable], 10))
+            lines.append(listed([_told(*problem) for problem in self.unreadable], 10))
         if self.lost:
             lines.append(f"no band at all of {len(self.lost)} objects:\n{listed(self.lost, 10)}")
         if self.notes:
             lines.append(f"note:\n{listed(self.notes, 10)}")
         return "\n".join(lines)
+
+
+def _told(name: str, band: str, why: str) -> str:
+    # A reader's message says itself whose file it is.
+    return why if why.startswith(name) else f"{name} band {band or '?'}: {why}"
 
 
 @dataclass(frozen=True)
@@ -156,6 +161,7 @@ def make(params: LensSections, *, workers: int = 0) -> tuple[pd.DataFrame, list[
     values: dict[str, list[float]] = {name: [] for name in _OF_PARAMETERS}
     known: list[Reading] = []
     announced: set[tuple[str, str]] = set()
+    unnamed: list[tuple[str, str, str]] = []
     for part in parts:
         found = layout.objects(part)
         readings = _read(found, workers)
@@ -164,10 +170,12 @@ def make(params: LensSections, *, workers: int = 0) -> tuple[pd.DataFrame, list[
             raise UserError(f"None of the {len(found)} objects in {part.files} can be read. The first: {why}.")
         _add_parameters(values, part, [reading.inner_id for reading in readings], notes)
         announced |= layout.announced(part)
+        why = f"the name of this file in {part.files} is none of {part.stem}_<number>_<band>.fits"
+        unnamed += [(name, "", why) for name in layout.unnamed(part)]
         objects += found
         known += readings
     frame = _framed(objects, known, values, params.catalog.sky_arcsec)
-    problems = _problems(objects, known, announced)
+    problems = _problems(objects, known, announced) + unnamed
     notes += [note for reading in known for note in reading.notes]
     return frame, problems, notes
 
@@ -255,15 +263,23 @@ def _digest(values: np.ndarray[Any, Any]) -> str:
 
 
 def _read(found: Sequence[Found], workers: int) -> list[Reading]:
-    lots = [found[start : start + _LOT] for start in range(0, len(found), _LOT)]
+    lots = [_Lot(found[start].id, found[start : start + _LOT]) for start in range(0, len(found), _LOT)]
     # Below a few thousand objects the start of processes takes longer than reading.
     count = 1 if not workers and len(found) < 40 * _LOT else workers
     label = f"reading {found[0].bucket}"
     return [reading for lot in processes.run(_read_lot, lots, workers=count, label=label) for reading in lot]
 
 
-def _read_lot(lot: Sequence[Found]) -> list[Reading]:
-    return [read(found)[0] for found in lot]
+@dataclass(frozen=True)
+class _Lot:
+    """Objects that a worker reads at a time, called by the first of them."""
+
+    name: str
+    objects: Sequence[Found]
+
+
+def _read_lot(lot: _Lot) -> list[Reading]:
+    return [read(found)[0] for found in lot.objects]
 
 
 def _add_parameters(

@@ -131,7 +131,7 @@ def _form(head: bytes) -> _Form | None:
     """The form of a training file by its two header blocks, of which a million files have few; None for any other."""
     primary, table = _values(head[:_BLOCK]), _values(head[_BLOCK:])
     # Any further card, such as TSCAL, is astropy's to understand.
-    if {**primary, "EXTEND": "T"} != {**_PRIMARY, "EXTEND": "T"} or list(table) != list(_TABLE):
+    if {**primary, "EXTEND": "T"} != {**_PRIMARY, "EXTEND": "T"} or table.keys() != _TABLE.keys():
         return None
     if any(value and table[keyword] != value for keyword, value in _TABLE.items()):
         return None

@@ -205,6 +205,13 @@ def _cutouts(folder: Folder) -> Iterator[tuple[str, FileName]]:
                 yield entry.name, name
 
 
+def unnamed(folder: Folder) -> list[str]:
+    """FITS files of a bucket whose names say no object and band, sorted."""
+    with os.scandir(folder.files) as entries:
+        names = [entry.name for entry in entries if ".fit" in entry.name.lower() and entry.is_file()]
+    return sorted(name for name in names if parsed(name) is None and name != PARAMETERS)
+
+
 def announced(folder: Folder) -> set[tuple[str, str]]:
     """(object, band) of every cut-out that the bucket's manifests name, whatever their format."""
     pairs: set[tuple[str, str]] = set()

@@ -38,6 +38,7 @@ def test_what_cannot_be_read_is_listed_by_object_and_band_and_the_object_stays(r
     folder = root / "hsc_lenses" / "hsc_lenses"
     (folder / "D2_L_00000002_i.fits").write_bytes(b"SIMPLE")
     (folder / "D2_L_00000003_g.fits").rename(root / "g.fits")
+    (folder / "D2_L_00000003_g.fits.part").write_bytes(b"")
     for band in "grizy":
         (root / "test" / f"object_00004_{band}.fits").write_bytes(b"")
     other = (folder / "D2_L_00000004_z.fits").read_bytes()
@@ -46,10 +47,11 @@ def test_what_cannot_be_read_is_listed_by_object_and_band_and_the_object_stays(r
     out = root / "derived" / "catalog.csv"
     summary = catalog.run(params, out=out)
     frame = catalog.load(out).set_index("id")
-    listed = pd.read_csv(out.with_name("unreadable.csv"), dtype=str)
+    listed = pd.read_csv(out.with_name("unreadable.csv"), dtype=str, keep_default_na=False)
     found = set(zip(listed["object"], listed["band"], strict=True))
     assert found == {
         ("D2_L_00000002", "i"), ("D2_L_00000003", "g"), ("D2_L_00000004", "y"), ("D2_L_00000099", "z"),
+        ("D2_L_00000003_g.fits.part", ""),
         *(("object_00004", band) for band in "grizy"),
     }  # fmt: skip
     assert len(frame) == 29 and summary.lost == ["object_00004"]
