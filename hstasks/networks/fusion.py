@@ -164,7 +164,7 @@ class _Perceiver(nn.Module):
         self.self_blocks = nn.ModuleList(_SelfBlock(width, heads, dropout) for _ in range(layers))
 
     def forward(self, tokens: Tensor) -> Tensor:
-        x: Tensor = self.latents.expand(len(tokens), -1, -1)
+        x: Tensor = self.latents.expand(tokens.shape[0], -1, -1)
         seen = self.input_norm(tokens)
         x = x + self.cross_attn(x, seen, seen, need_weights=False)[0]
         x = x + self.cross_ff(x)
