@@ -2,7 +2,9 @@
 
 from hstasks.landcover.sampling import (
     class_balanced_weights,
+    class_shares,
     difficulty_weights,
+    effective_number_weights,
     hardness_richness_weights,
     rare_class_probabilities,
 )
@@ -11,7 +13,9 @@ from hstasks.landcover.seams import seam_errors
 
 __all__ = [
     "class_balanced_weights",
+    "class_shares",
     "difficulty_weights",
+    "effective_number_weights",
     "hardness_richness_weights",
     "measures",
     "rare_class_probabilities",

@@ -119,3 +119,35 @@ def rare_class_probabilities(frequencies: ArrayLike, temperature: float) -> NDAr
     gains = np.exp((shares.min() - shares) / temperature)
     probabilities: NDArray[np.float64] = gains / gains.sum()
     return probabilities
+
+
+def effective_number_weights(counts: ArrayLike, beta: float) -> NDArray[np.float64]:
+    """(1 - β) / (1 - β^n) of each class, over their mean: weights of a loss by class.
+
+    Source: Cui et al.: Class-balanced loss based on effective number of samples, CVPR 2019.
+
+    Args:
+        counts: (C,) pixels of each class.
+        beta: in [0, 1): 0 weighs all alike, towards 1 by the inverse of the count.
+
+    Returns:
+        (C,) of mean 1 over the classes that have pixels; 0 for one without.
+
+    Raises:
+        UserError: β is not in [0, 1).
+    """
+    if not 0 <= beta < 1:
+        raise UserError(f"The effective number of samples has β = {beta}: give a number of at least 0, below 1.")
+    pixels = np.asarray(counts, dtype=np.float64)
+    weights = np.zeros(len(pixels))
+    there = pixels > 0
+    weights[there] = (1.0 - beta) / (1.0 - beta ** pixels[there])
+    return weights / weights[there].mean() if there.any() else weights
+
+
+def class_shares(mask: ArrayLike, classes: int = 6, background: int = 0) -> NDArray[np.float64] | None:
+    """The share of each class, (C,), among the pixels of a mask that are not background; None where all are."""
+    counts = np.bincount(np.asarray(mask).reshape(-1), minlength=classes).astype(np.float64)
+    counts[background] = 0
+    total = counts.sum()
+    return counts / total if total else None

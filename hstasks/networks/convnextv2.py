@@ -65,7 +65,8 @@ class ConvNeXtV2(nn.Module):
             for inner, outer in itertools.pairwise(dims)
         ]
         self.downsample_layers = nn.ModuleList([stem, *shrinking])
-        rates = iter(torch.linspace(0, drop_path_rate, sum(depths)).tolist())
+        last = max(sum(depths) - 1, 1)
+        rates = iter([drop_path_rate * place / last for place in range(sum(depths))])
         self.stages = nn.ModuleList(
             nn.Sequential(*(Block(width, next(rates)) for _ in range(depth)))
             for depth, width in zip(depths, dims, strict=True)

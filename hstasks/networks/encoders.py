@@ -69,7 +69,7 @@ class Encoder(nn.Module):
         empty = []
         for level in range(self.first):
             size = [side >> (level + 1) for side in image.shape[-2:]]
-            empty.append(features[0].new_empty((len(image), 0, *size)))
+            empty.append(features[0].new_empty((image.shape[0], 0, *size)))
         return [image, *empty, *features]
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from hsengine.base.errors import UserError
 from hsengine.base.wording import close_matches
@@ -159,31 +160,46 @@ class _Perceiver(nn.Module):
         super().__init__()
         self.latents = nn.Parameter(torch.randn(latents, width) * 0.02)
         self.input_norm = nn.LayerNorm(width)
-        self.cross_attn = nn.MultiheadAttention(width, heads, dropout=dropout, batch_first=True)
+        self.cross_attn = _Attention(width, heads, dropout=dropout, batch_first=True)
         self.cross_ff = nn.Sequential(nn.LayerNorm(width), *_feed_forward(width, dropout))
         self.self_blocks = nn.ModuleList(_SelfBlock(width, heads, dropout) for _ in range(layers))
 
     def forward(self, tokens: Tensor) -> Tensor:
-        x: Tensor = self.latents.expand(len(tokens), -1, -1)
+        x: Tensor = self.latents.expand(tokens.shape[0], -1, -1)
         seen = self.input_norm(tokens)
-        x = x + self.cross_attn(x, seen, seen, need_weights=False)[0]
+        x = x + self.cross_attn.attended(x, seen)
         x = x + self.cross_ff(x)
         for block in self.self_blocks:
             x = block(x)
         return x
 
 
+class _Attention(nn.MultiheadAttention):
+    """The library's parameters, without its second way of computing in evaluation, which no trace can follow."""
+
+    def attended(self, queries: Tensor, tokens: Tensor) -> Tensor:
+        """(B, N, width) of queries (B, N, width) to tokens (B, K, width)."""
+        weights, biases = self.in_proj_weight.chunk(3), self.in_proj_bias.chunk(3)
+        q, k, v = (
+            F.linear(x, weight, bias).reshape(*x.shape[:2], self.num_heads, self.head_dim).transpose(1, 2)
+            for x, weight, bias in zip((queries, tokens, tokens), weights, biases, strict=True)
+        )
+        out = F.scaled_dot_product_attention(q, k, v, dropout_p=self.dropout if self.training else 0.0)
+        mixed: Tensor = self.out_proj(out.transpose(1, 2).flatten(2))
+        return mixed
+
+
 class _SelfBlock(nn.Module):
     def __init__(self, width: int, heads: int, dropout: float):
         super().__init__()
         self.ln1 = nn.LayerNorm(width)
-        self.attn = nn.MultiheadAttention(width, heads, dropout=dropout, batch_first=True)
+        self.attn = _Attention(width, heads, dropout=dropout, batch_first=True)
         self.ln2 = nn.LayerNorm(width)
         self.ff = nn.Sequential(*_feed_forward(width, dropout))
 
     def forward(self, x: Tensor) -> Tensor:
         normal = self.ln1(x)
-        x = x + self.attn(normal, normal, normal, need_weights=False)[0]
+        x = x + self.attn.attended(normal, normal)
         out: Tensor = x + self.ff(self.ln2(x))
         return out
 

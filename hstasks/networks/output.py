@@ -17,5 +17,5 @@ class Output(NamedTuple):
     """
 
     logits: Tensor
-    auxiliary: list[Tensor] = []
+    auxiliary: tuple[Tensor, ...] = ()
     presence: Tensor | None = None

@@ -89,7 +89,7 @@ class Segmenter(nn.Module):
         logits = _resized(self.head(last), size)[..., :height, :width]
         sides = [_resized(side(each), size)[..., :height, :width] for side, each in zip(self.sides, maps, strict=False)]
         there = None if self.presence is None else self.presence(features[-1])[:, 0]
-        return Output(logits, sides, there)
+        return Output(logits, tuple(sides), there)
 
     def encoder_parameters(self) -> list[nn.Parameter]:
         """Those that may have a rate of their own."""

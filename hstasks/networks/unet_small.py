@@ -91,7 +91,7 @@ class UNetSmall(nn.Module):
         logits = _resized(self.head(column), size)
         sides = [_resized(side(level), size) for side, level in zip(self.sides, maps[1:], strict=False)]
         there = None if self.presence is None else self.presence(x.mean(dim=(2, 3)))[:, 0]
-        return Output(logits, sides, there)
+        return Output(logits, tuple(sides), there)
 
 
 class _Residual(nn.Module):

@@ -71,7 +71,9 @@ def state_of(name: str, path: str) -> dict[str, Tensor]:
     model: Any = timm.create_model(name, pretrained=False)
     classifier = model.default_cfg.get("classifier") or ()
     heads = (classifier,) if isinstance(classifier, str) else tuple(classifier)
-    mine = {key: value.shape for key, value in model.state_dict().items() if not key.startswith(heads)}
+    heads = tuple(f"{head}." for head in heads)
+    whole = model.state_dict()
+    mine = {key: value.shape for key, value in whole.items() if not key.startswith(heads)}
     lacking = [key for key in mine if key not in state]
     unlike = [key for key in mine if key in state and state[key].shape != mine[key]]
     if lacking or unlike:
@@ -81,8 +83,9 @@ def state_of(name: str, path: str) -> dict[str, Tensor]:
             "'weights' to 'random'."
         )
     # A classifier of other classes is of no use to an encoder; timm would refuse the whole file for it.
-    whole = model.state_dict()
-    return {key: state.get(key, whole[key]) if key in mine else whole[key] for key in whole}
+    return {
+        key: state[key] if key in state and state[key].shape == value.shape else value for key, value in whole.items()
+    }
 
 
 def read_state(path: str) -> dict[str, Tensor]:

@@ -167,12 +167,15 @@ def test_an_interval_holds_the_measure_and_is_that_of_its_seed():
     generator = np.random.default_rng(0)
     truth = generator.integers(0, 2, 200)
     score = truth * 0.5 + generator.normal(size=200)
-    low, high = metrics.interval(metrics.auroc, truth, score)
-    assert low < metrics.auroc(truth, score) < high
-    assert metrics.interval(metrics.auroc, truth, score) == (low, high)
-    assert metrics.interval(metrics.auroc, truth, score, seed=1) != (low, high)
-    groups = np.repeat(np.arange(20), 10)
-    assert metrics.interval(metrics.auroc, truth, score, groups=groups) != (low, high)
+
+    def interval(**options):
+        return metrics.interval(metrics.brier, truth, score.clip(0, 1), resamples=50, **options)
+
+    low, high = interval()
+    assert low < metrics.brier(truth, score.clip(0, 1)) < high
+    assert interval() == (low, high)
+    assert interval(seed=1) != (low, high)
+    assert interval(groups=np.repeat(np.arange(20), 10)) != (low, high)
 
 
 def test_an_interval_of_one_class_is_none():

@@ -6,7 +6,9 @@ import pytest
 from hsengine.base.errors import UserError
 from hstasks.landcover import (
     class_balanced_weights,
+    class_shares,
     difficulty_weights,
+    effective_number_weights,
     hardness_richness_weights,
     rare_class_probabilities,
 )
@@ -31,6 +33,24 @@ def test_weights_are_those_of_the_reference(reference):
     for temperature, wanted in expected["rare_class_probability"].items():
         ours = rare_class_probabilities(expected["pixel_frequency"], float(temperature))
         np.testing.assert_allclose(ours, wanted, rtol=1e-9)
+    counts = np.bincount(arrays["masks"].ravel(), minlength=6)[1:]
+    np.testing.assert_allclose(counts / counts.sum(), expected["pixel_frequency"], rtol=1e-12)
+    for beta, wanted in expected["effective_number_weights"].items():
+        np.testing.assert_allclose(effective_number_weights(counts, float(beta)), wanted, rtol=1e-9)
+
+
+def test_shares_of_the_rare_classes_are_those_of_the_reference(reference):
+    expected, arrays = reference
+    shares = [class_shares(mask) for mask in arrays["masks"]]
+    for number, wanted in expected["replication"]["share_of_valid"].items():
+        ours = [0.0 if share is None else share[int(number)] for share in shares]
+        np.testing.assert_allclose(ours, wanted, atol=1e-12)
+
+
+def test_a_class_without_pixels_has_no_weight():
+    np.testing.assert_allclose(effective_number_weights([10, 0, 10], 0.9), [1, 0, 1])
+    with pytest.raises(UserError, match="β = 1"):
+        effective_number_weights([1], 1.0)
 
 
 def test_equal_losses_and_tiles_without_one_weigh_one():
