@@ -1,4 +1,4 @@
-"""What grows with the number of samples: catalog, hold-out, plan and leak check, by clock and memory.
+"""What grows with the number of samples: catalog, hold-out, plan and leak check, in processor time and memory.
 
 Each step runs in a process of its own on a made-up catalog with groups of up to four samples. With `--files` the
 catalog is also made from files on disk, for a second time: what a changed data folder costs once it has been read.
@@ -29,7 +29,6 @@ def main() -> None:
     parser.add_argument("--samples", type=int, nargs="+", default=[1_000, 10_000, 100_000])
     parser.add_argument("--files", action="store_true", help="make the catalog from files, too")
     options = parser.parse_args()
-    rows: dict[str, list[str]] = {}
     for count in options.samples:
         with tempfile.TemporaryDirectory(prefix="scale-") as folder:
             os.chdir(folder)
@@ -38,13 +37,11 @@ def main() -> None:
             if options.files:
                 files(count)
                 steps["catalog of files, again"] = (remade, count)
+            print(f"{count:,} samples")
             for name, step in steps.items():
                 seconds, memory = measured(*step)
-                rows.setdefault(name, []).append(f"{seconds:8.2f} s {memory:6.0f} MB")
+                print(f"  {name:28s} {seconds:8.2f} s {memory:6.0f} MB", flush=True)
             os.chdir("/")
-    print(f"{'':32s}" + "".join(f"{count:>18,}" for count in options.samples))
-    for name, cells in rows.items():
-        print(f"{name:32s}" + "".join(f"{cell:>18s}" for cell in cells))
 
 
 def made_up(count: int) -> pd.DataFrame:
@@ -134,9 +131,9 @@ def measured(step: Callable[[int], Any], count: int) -> tuple[float, float]:
 
 
 def child(pipe: Any, step: Callable[[int], Any], count: int) -> None:
-    before, start = high_water(), time.perf_counter()
+    before, start = high_water(), time.process_time()
     step(count)
-    pipe.send((time.perf_counter() - start, high_water() - before))
+    pipe.send((time.process_time() - start, high_water() - before))
 
 
 def high_water() -> float:

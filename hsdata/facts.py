@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import json
-import os
-import sqlite3
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hsdata import layout, raw
-from hsengine.base import workers
+from hsengine.base import remembered, workers
 from hsengine.base.errors import UserError
-from hsengine.base.paths import state_folder
 
-# A part of the store's name: raise it when a reader comes to decode the same bytes differently.
-_VERSION = 1
-# A file changed again within this time of its last change could keep its time stamp on coarse file systems.
-_SETTLED_SECONDS = 2.0
-_BATCH = 64
+# Where facts are remembered: another name when a reader comes to decode the same bytes differently.
+STORE = "facts-2"
 # Opening a file takes as long as reading this many bytes.
 _OPENING = 2**18
 
@@ -164,125 +155,21 @@ def of_files(keys: Iterable[FileKey], *, count: int = 0, scheduler: str | None =
         scheduler: a Dask scheduler instead of processes.
     """
     wanted = list(keys)
-    stamps = {key: _stamp(key) for key in wanted}
-    with _Store() as store:
-        found: dict[FileKey, Facts] = {}
+    stamps = {key: remembered.stamp(key[1]) for key in wanted}
+    found: dict[FileKey, Facts] = {}
+    with remembered.Store(STORE) as store:
         for key in wanted:
-            known = store.get(stamps[key])
-            if known is not None:
-                found[key] = known
+            known = store.get(stamps[key], key[0])
+            if isinstance(known, dict):
+                with contextlib.suppress(TypeError, KeyError):
+                    found[key] = Facts(**{**known, "wavelengths": tuple(known["wavelengths"])})
         unknown = [key for key in wanted if key not in found]
         count = workers.sensible(count, sum(_OPENING + stamp.size for key in unknown if (stamp := stamps[key])))
         items = [(modality, raw.location(path, scheduler)) for modality, path in unknown]
         for place, facts in workers.stream(read, items, workers=count, scheduler=scheduler, label="reading"):
             key = unknown[place]
             found[key] = facts
-            if not facts.error and stamps[key] == _stamp(key):
-                store.put(stamps[key], facts)
+            stamp = stamps[key]
+            if not facts.error and stamp is not None and stamp.settled and stamp == remembered.stamp(key[1]):
+                store.put(stamp, vars(facts), key[0])
     return found
-
-
-class _Stamp(NamedTuple):
-    path: str
-    modality: str
-    size: int
-    mtime_ns: int
-    inode: int
-
-    @property
-    def settled(self) -> bool:
-        return time.time() - self.mtime_ns / 1e9 > _SETTLED_SECONDS
-
-
-def _stamp(key: FileKey) -> _Stamp | None:
-    modality, path = key
-    try:
-        status = Path(path).stat()
-    except OSError:
-        return None
-    return _Stamp(os.path.realpath(path), modality, status.st_size, status.st_mtime_ns, status.st_ino)
-
-
-class _Store:
-    """Facts by file stamp, in the user's state folder.
-
-    It only saves time: a store that is damaged is begun anew, and one that cannot be
-    opened or written is done without.
-    """
-
-    def __init__(self) -> None:
-        self._path = store_path()
-        self._connection: sqlite3.Connection | None = None
-        self._pending: list[tuple[Any, ...]] = []
-
-    def __enter__(self) -> _Store:
-        self._open()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._flush()
-        if self._connection is not None:
-            self._connection.close()
-
-    def get(self, stamp: _Stamp | None) -> Facts | None:
-        if stamp is None or self._connection is None:
-            return None
-        question = "SELECT facts FROM facts WHERE path=? AND modality=? AND size=? AND mtime_ns=? AND inode=?"
-        try:
-            row = self._connection.execute(question, stamp).fetchone()
-            stored = json.loads(row[0]) if row else None
-            return Facts(**{**stored, "wavelengths": tuple(stored["wavelengths"])}) if stored else None
-        except sqlite3.OperationalError:
-            return None
-        except sqlite3.DatabaseError:
-            self._begin_anew()
-            return None
-        except (ValueError, TypeError, KeyError):
-            return None
-
-    def put(self, stamp: _Stamp | None, facts: Facts) -> None:
-        if stamp is None or not stamp.settled:
-            return
-        self._pending.append((*stamp, json.dumps(vars(facts))))
-        if len(self._pending) >= _BATCH:
-            self._flush()
-
-    def _open(self, again: bool = True) -> None:
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._connection = sqlite3.connect(self._path, timeout=30.0)
-            with self._connection:
-                self._connection.execute(
-                    "CREATE TABLE IF NOT EXISTS facts (path TEXT, modality TEXT, size INTEGER, mtime_ns INTEGER,"
-                    " inode INTEGER, facts TEXT, PRIMARY KEY (path, modality))"
-                )
-        except (OSError, sqlite3.OperationalError):
-            self._connection = None
-        except sqlite3.DatabaseError:
-            self._begin_anew(again)
-
-    def _begin_anew(self, again: bool = True) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-        if again:
-            for leftover in self._path.parent.glob(self._path.name + "*"):
-                leftover.unlink(missing_ok=True)
-            self._open(again=False)
-
-    def _flush(self) -> None:
-        pending, self._pending = self._pending, []
-        if self._connection is None or not pending:
-            return
-        try:
-            with self._connection:
-                self._connection.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?, ?, ?, ?, ?)", pending)
-        except sqlite3.OperationalError:
-            return
-        except sqlite3.DatabaseError:
-            self._begin_anew()
-
-
-def store_path() -> Path:
-    """Where the facts are remembered; the file can be deleted at any time."""
-    return state_folder() / f"facts-{_VERSION}.sqlite"

@@ -22,8 +22,9 @@ from typing import IO, Any
 from tqdm import tqdm
 
 from hsdata import layout
+from hsengine.base import locks
 from hsengine.base.errors import UserError
-from hsengine.base.files import replacing
+from hsengine.base.files import remove_scratch, replacing
 
 KAGGLE = "https://www.kaggle.com/api/v1"
 COMPETITIONS = {track: f"2026-icassp-hyper-object-challenge-track-{track}" for track in layout.SCALE}
@@ -81,7 +82,7 @@ def fetch(
         track: 1 or 2.
         to: the data folder; made where it does not exist.
         base_url: Kaggle's programming interface, or a stand-in of it.
-        again: download even if the track is there.
+        again: download even if the track or its archive is there.
         keep_archive: leave the archive where it is.
 
     Raises:
@@ -94,24 +95,32 @@ def fetch(
     name = COMPETITIONS[track]
     archive = root / f"{name}.zip"
     partial = root / f"{name}.zip.partial"
-    if not archive.exists():
-        if not again and not partial.exists() and _samples(root, track):
-            raise UserError(
-                f"{root} holds track {track} already ({_shown(_samples(root, track))}): nothing was fetched."
-            )
+    login = ("", "")
+    if again or not archive.exists():
+        _check_absent(root, track, again or partial.exists())
         login = credentials(name)
         try:
             root.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"{root} cannot be made ({error.strerror}).") from None
-        _download(f"{base_url.rstrip('/')}/competitions/data/download-all/{name}", partial, name, login)
-        _check_archive(partial)
-        partial.replace(archive)
-    done = _unpack(archive, root, track)
-    done.samples = _samples(root, track)
-    if not keep_archive:
-        archive.unlink()
+    with locks.alone_in(root, wait=True):
+        remove_scratch(root)
+        if again or not archive.exists():
+            # Another fetch may have been waited for.
+            _check_absent(root, track, again or partial.exists())
+            _download(f"{base_url.rstrip('/')}/competitions/data/download-all/{name}", partial, name, login)
+            _check_archive(partial)
+            partial.replace(archive)
+        done = _unpack(archive, root, track)
+        done.samples = _samples(root, track)
+        if not keep_archive:
+            archive.unlink()
     return done
+
+
+def _check_absent(root: Path, track: int, unless: bool) -> None:
+    if not unless and _samples(root, track):
+        raise UserError(f"{root} holds track {track} already ({_shown(_samples(root, track))}): nothing was fetched.")
 
 
 def credentials(competition: str) -> tuple[str, str]:
@@ -269,7 +278,8 @@ def _unpack(archive: Path, root: Path, track: int) -> Fetched:
                         while block := source.read(_BLOCK):
                             stream.write(block)
                             progress.update(len(block))
-                except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+                # RuntimeError: it is encrypted; NotImplementedError: it is packed in an unknown way.
+                except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
                     # What is left of it tells the next call that the track is not complete.
                     archive.replace(partial := archive.with_name(f"{archive.name}.partial"))
                     partial.write_bytes(b"")

@@ -2,40 +2,16 @@
 
 from __future__ import annotations
 
-from hsengine.base.paths import (
-    CATALOG,
-    CURVES,
-    DERIVED,
-    EVALUATION,
-    METRICS,
-    MODEL,
-    OUTPUTS,
-    SUBMISSION,
-    THROUGHPUT,
-    state_folder,
-)
-
-__all__ = [
-    "CATALOG",
-    "CURVES",
-    "DECISION",
-    "DERIVED",
-    "EVALUATION",
-    "HELD_OUT",
-    "INDEX",
-    "METRICS",
-    "MODEL",
-    "OUTPUTS",
-    "RENDERED",
-    "SMOTE",
-    "SMOTE_PLAN",
-    "SMOTE_PLANNING",
-    "SUBMISSION",
-    "THROUGHPUT",
-    "TRAINING",
-    "ZARR",
-    "state_folder",
-]
+from hsengine.base.paths import CATALOG as CATALOG
+from hsengine.base.paths import CURVES as CURVES
+from hsengine.base.paths import DERIVED as DERIVED
+from hsengine.base.paths import EVALUATION as EVALUATION
+from hsengine.base.paths import METRICS as METRICS
+from hsengine.base.paths import MODEL as MODEL
+from hsengine.base.paths import OUTPUTS as OUTPUTS
+from hsengine.base.paths import SUBMISSION as SUBMISSION
+from hsengine.base.paths import THROUGHPUT as THROUGHPUT
+from hsengine.base.paths import state_folder as state_folder
 
 INDEX = DERIVED / "index"
 HELD_OUT = INDEX / "held_out.txt"

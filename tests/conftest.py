@@ -73,7 +73,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     place = tmp_path_factory.mktemp("dask")
     file = place / "scheduler.json"
     environment = os.environ | {
-        "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
+        "PYTHONPATH": str(Path(__file__).resolve().parents[1]),
         "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0",
         "OMP_NUM_THREADS": "1",
     }
@@ -115,7 +115,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def _appeared(file: Path, seconds: float = 60.0) -> bool:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        if file.exists():
+        # It is there before it is written.
+        if file.exists() and file.stat().st_size:
             return True
         time.sleep(0.02)
     return False

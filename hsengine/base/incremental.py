@@ -25,12 +25,13 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, Self
 
-from hsengine.base import files, locks, workers
+from hsengine.base import files, locks, remembered, workers
 from hsengine.base.errors import UserError
-from hsengine.base.paths import state_folder
 
 MANIFEST = "manifest.json"
 JOURNAL = ".journal"
+
+_STORE = "hashes-1"
 
 # Hashing more threads at once than this waits for the disk.
 _HASHING_THREADS = 8
@@ -289,21 +290,22 @@ class _Journal:
 
 def _sound(place: Path, known: _State, jobs: Sequence[Job]) -> set[str]:
     """Names of the jobs whose outputs are there, under the right key and as they were written."""
-    seen = _Seen.load(place)
     sound: set[str] = set()
     unsure: dict[str, list[str]] = {}
-    for job in jobs:
-        record = known.records.get(job.name)
-        if record is None or record.key != job.key or record.outputs != job.outputs:
-            continue
-        if _files_of(place, job.outputs) != sorted(record.files):
-            continue
-        doubtful = [path for path, (_, digest) in record.files.items() if not seen.vouches_for(path, digest)]
-        if any((place / path).stat().st_size != record.files[path][0] for path in doubtful):
-            continue
-        sound.add(job.name)
-        if doubtful:
-            unsure[job.name] = doubtful
+    with remembered.Store(_STORE) as store:
+        for job in jobs:
+            record = known.records.get(job.name)
+            if record is None or record.key != job.key or record.outputs != job.outputs:
+                continue
+            if _files_of(place, job.outputs) != sorted(record.files):
+                continue
+            stamps = {path: remembered.stamp(place / path) for path in record.files}
+            doubtful = [path for path, stamp in stamps.items() if store.get(stamp) != record.files[path][1]]
+            if any((stamp := stamps[path]) is None or stamp.size != record.files[path][0] for path in doubtful):
+                continue
+            sound.add(job.name)
+            if doubtful:
+                unsure[job.name] = doubtful
     pairs = [(name, path) for name, paths in unsure.items() for path in paths]
     with ThreadPoolExecutor(min(workers.available_cores(), _HASHING_THREADS)) as pool:
         digests = pool.map(lambda pair: _hash(place / pair[1]), pairs)
@@ -313,45 +315,12 @@ def _sound(place: Path, known: _State, jobs: Sequence[Job]) -> set[str]:
     return sound
 
 
-class _Seen:
-    """Size, time and inode under which a file last had its hash, remembered outside the folder.
-
-    It only saves hashing again what has not changed; it can be lost at any time.
-    """
-
-    def __init__(self, place: Path, entries: dict[str, list[Any]]) -> None:
-        self._place = place
-        self._entries = entries
-
-    @classmethod
-    def load(cls, place: Path) -> _Seen:
-        try:
-            return cls(place, dict(json.loads(cls.path(place).read_text(encoding="utf-8"))))
-        except (OSError, ValueError, TypeError):
-            return cls(place, {})
-
-    @staticmethod
-    def path(place: Path) -> Path:
-        folder = hashlib.blake2b(str(place.resolve()).encode(), digest_size=16).hexdigest()
-        return state_folder() / "outputs" / f"{folder}.json"
-
-    def vouches_for(self, path: str, digest: str) -> bool:
-        return self._entries.get(path) == self.entry(self._place / path, digest)
-
-    @staticmethod
-    def entry(path: Path, digest: str) -> list[Any]:
-        found = path.stat()
-        return [digest, found.st_size, found.st_mtime_ns, found.st_ino]
-
-
 def _remember(place: Path, records: Mapping[str, Record]) -> None:
-    with contextlib.suppress(OSError, UserError):
-        entries = {
-            path: _Seen.entry(place / path, digest)
-            for record in records.values()
-            for path, (_, digest) in record.files.items()
-        }
-        files.write_text(_Seen.path(place), json.dumps(entries))
+    """Under which stamps the files last had their hashes, so that what has not changed is not hashed again."""
+    with remembered.Store(_STORE) as store:
+        for record in records.values():
+            for path, (_, digest) in record.files.items():
+                store.put(remembered.stamp(place / path), digest)
 
 
 def _remove(place: Path, outputs: set[str]) -> None:

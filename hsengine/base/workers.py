@@ -15,11 +15,12 @@ import pickle
 import signal
 import threading
 import traceback
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Sized
-from dataclasses import dataclass
+from concurrent import futures
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import connection
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, TypeVar
 
 from hsengine.base.errors import UserError
 
@@ -108,8 +109,8 @@ def stream(
     else:
         count = workers or available_cores()
         count = count if total is None else min(count, total)
-        # A daemonic process (a data loader's worker) may not have children.
-        if count <= 1 or multiprocessing.current_process().daemon:
+        # A daemonic process (a data loader's worker) may not have children, and a worker's siblings use the cores.
+        if count <= 1 or multiprocessing.current_process().daemon or _assignment is not None:
             results = ((index, function(item)) for index, item in enumerate(items))
         else:
             results = _in_processes(function, items, count, label)
@@ -119,130 +120,128 @@ def stream(
             yield result
 
 
-@dataclass
-class _Worker(Generic[T]):
-    process: Any
-    pipe: connection.Connection
-    index: int = -1
-    item: T | None = None
-    answered: bool = False
-
-
-def _in_processes(function: Callable[[T], R], items: Iterable[T], count: int, label: str) -> Iterator[tuple[int, R]]:
+def _finished(
+    submit: Callable[[int, T], Future[R]],
+    items: Iterable[T],
+    ahead: int,
+    explained: Callable[[BaseException, T], BaseException],
+) -> Iterator[tuple[int, R]]:
+    """Results as they come, of at most `ahead` items at a time; the first failure ends it once the others are done."""
     queue = iter(enumerate(items))
-    team: list[_Worker[T]] = []
+    under_way: dict[Future[R], tuple[int, T]] = {}
     failure: BaseException | None = None
-    try:
-        busy: dict[connection.Connection, _Worker[T]] = {}
-        for index, item in queue:
-            worker: _Worker[T] = _started(function)
-            team.append(worker)
-            _hand(worker, index, item)
-            busy[worker.pipe] = worker
-            if len(team) == count:
-                break
-        while busy:
-            for pipe in connection.wait(list(busy)):
-                worker = busy.pop(cast(connection.Connection, pipe))
-                outcome = _outcome(worker, label)
-                if outcome.error is None:
-                    yield worker.index, outcome.value
-                else:
-                    failure = failure or outcome.error
-                following = next(queue, None) if failure is None else None
-                if following is not None:
-                    _hand(worker, *following)
-                    busy[worker.pipe] = worker
-        for worker in team:
-            _dismiss(worker)
-    finally:
-        for worker in team:
-            worker.pipe.close()
-            if worker.process.is_alive():
-                worker.process.terminate()
-            worker.process.join()
+    while True:
+        while failure is None and len(under_way) < ahead and (following := next(queue, None)) is not None:
+            under_way[submit(*following)] = following
+        if not under_way:
+            break
+        for future in futures.wait(under_way, return_when=futures.FIRST_COMPLETED).done:
+            index, item = under_way.pop(future)
+            error = futures.CancelledError() if future.cancelled() else future.exception()
+            if error is None:
+                yield index, future.result()
+            elif failure is None:
+                failure = error if isinstance(error, UserError) else explained(error, item)
     if failure is not None:
         raise failure
 
 
-@dataclass(frozen=True)
-class _Outcome:
-    value: Any = None
-    error: BaseException | None = None
-
-
-def _started(function: Callable[[Any], Any]) -> _Worker[Any]:
+def _in_processes(function: Callable[[T], R], items: Iterable[T], count: int, label: str) -> Iterator[tuple[int, R]]:
     context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=_serve, args=(theirs, function), daemon=True)
+    begun, begins = context.Pipe(duplex=False)
+    pool = ProcessPoolExecutor(count, context, _prepare, (begins, function))
+    team: dict[int, Any] = {}
+    given: dict[int, T] = {}
+    latest: dict[int, int] = {}
+
+    def submit(index: int, item: T) -> Future[R]:
+        given[index] = item
+        with _one_thread():
+            future: Future[R] = pool.submit(_carry_out, index, item)
+        team.update(getattr(pool, "_processes", None) or {})
+        note_begun()
+        return future
+
+    def note_begun() -> None:
+        while begun.poll():
+            process, index = begun.recv()
+            # What it had before is done.
+            given.pop(latest.get(process, -1), None)
+            latest[process] = index
+
+    def explained(error: BaseException, item: T) -> BaseException:
+        if not isinstance(error, BrokenProcessPool):
+            error.add_note(f"In a worker process, {label} {name_of(item)}.")
+            return error
+        for process in team.values():
+            process.join()
+        # The pool ends the others when one dies.
+        ended = {number: process.exitcode for number, process in team.items()}
+        dead, code = next(((n, c) for n, c in ended.items() if c not in (0, -signal.SIGTERM)), (-1, -signal.SIGTERM))
+        note_begun()
+        return _died(code, dead in latest, given.get(latest.get(dead, -1), item), label)
+
+    try:
+        yield from _finished(submit, items, count, explained)
+    except BaseException:
+        for process in team.values():
+            process.terminate()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+        begun.close()
+        begins.close()
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """The environment that a worker starts with."""
     before = {name: os.environ.get(name) for name in _ONE_THREAD}
     os.environ.update(dict.fromkeys(_ONE_THREAD, "1"))
     try:
-        process.start()
+        yield
     finally:
         for name, value in before.items():
             if value is None:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
-    # The worker must hold the only other end: then its death closes the pipe.
-    theirs.close()
-    return _Worker(process, ours)
 
 
-def _hand(worker: _Worker[T], index: int, item: T) -> None:
-    worker.index, worker.item = index, item
-    # A worker that is dead already is noticed when its answer is read.
-    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-        worker.pipe.send((item,))
-
-
-def _outcome(worker: _Worker[Any], label: str) -> _Outcome:
-    try:
-        value, error, trace = worker.pipe.recv()
-    except (EOFError, ConnectionResetError):
-        worker.process.join()
-        return _Outcome(error=_died(worker, label))
-    worker.answered = True
-    if error is not None and not isinstance(error, UserError):
-        error.add_note(f"In a worker process, {label} {name_of(worker.item)}:\n{trace}")
-    return _Outcome(value, error)
-
-
-def _died(worker: _Worker[Any], label: str) -> UserError:
-    code = worker.process.exitcode
-    if not worker.answered and code == 1:
+def _died(code: int, began: bool, item: object, label: str) -> UserError:
+    if not began and code == 1:
         return UserError(
-            f"A worker process could not start for {label} {name_of(worker.item)}: see its message above. "
+            f"A worker process could not start for {label} {name_of(item)}: see its message above. "
             "A script that starts workers needs 'if __name__ == \"__main__\":' around its main part."
         )
-    how = f"was killed by {signal.Signals(-code).name}" if code is not None and code < 0 else f"ended with code {code}"
+    how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
     hint = "memory may have run out: try fewer workers" if code == -signal.SIGKILL else "try again with one worker"
-    return UserError(f"A worker process {how} while {label} {name_of(worker.item)}; {hint}.")
+    return UserError(f"A worker process {how} while {label} {name_of(item)}; {hint}.")
 
 
-def _dismiss(worker: _Worker[Any]) -> None:
-    with contextlib.suppress(OSError):
-        worker.pipe.send(None)
-    worker.process.join(timeout=5)
+# In a worker process: where it says which item it begins, and what it does with each.
+_assignment: tuple[connection.Connection, Callable[[Any], Any]] | None = None
 
 
-def _serve(pipe: connection.Connection, function: Callable[[Any], Any]) -> None:
-    """The life of a worker process: one item after another, until told to stop or left alone."""
+def _prepare(begins: connection.Connection, function: Callable[[Any], Any]) -> None:
+    """Begin the life of a worker process."""
+    global _assignment
+    _assignment = begins, function
     # Ctrl-C reaches the whole process group; the parent decides what happens.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_die_with_parent, daemon=True).start()
-    while True:
-        try:
-            message = pipe.recv()
-        except (EOFError, OSError):
-            return
-        if message is None:
-            return
-        try:
-            pipe.send((function(message[0]), None, ""))
-        except Exception as error:
-            pipe.send((None, _portable(error), traceback.format_exc()))
+
+
+def _carry_out(index: int, item: Any) -> Any:
+    assert _assignment is not None
+    begins, function = _assignment
+    begins.send((os.getpid(), index))
+    try:
+        return function(item)
+    except Exception as error:
+        if not isinstance(error, UserError):
+            error.add_note(traceback.format_exc())
+        raise _portable(error) from None
 
 
 def _portable(error: Exception) -> Exception:
@@ -277,50 +276,24 @@ def _on_cluster(function: Callable[[T], R], items: Iterable[T], scheduler: str, 
             f"No Dask scheduler answers at {scheduler} ({error}): "
             "check the address, or start one with 'dask scheduler'."
         ) from None
-    with client:
+
+    def explained(error: BaseException, item: T) -> BaseException:
+        if isinstance(error, futures.CancelledError):
+            return UserError(f"The cluster gave up on {label} {name_of(item)}: run the command again.")
+        if type(error).__name__ == "KilledWorker":
+            return UserError(
+                f"Several Dask workers died while {label} {name_of(item)}: see their logs; memory may have run out."
+            )
+        error.add_note(f"On the Dask cluster, {label} {name_of(item)}.")
+        return error
+
+    with client, client.get_executor(pure=False) as pool:
         threads = sum(client.nthreads().values())
         if not threads:
             raise UserError(
                 f"The Dask scheduler at {scheduler} has no workers: start some with 'dask worker {scheduler}'."
             )
-        run_id = uuid.uuid4().hex
-        queue = iter(enumerate(items))
-        pending = distributed.as_completed(loop=client.loop)
-        under_way: dict[str, tuple[int, T]] = {}
-        failure: BaseException | None = None
-
-        def submit() -> None:
-            for index, item in queue:
-                future = client.submit(function, item, key=f"{label}-{run_id}-{index}", pure=False)
-                under_way[future.key] = index, item
-                pending.add(future)
-                return
-
-        for _ in range(_AHEAD * threads):
-            submit()
-        for future in pending:
-            index, item = under_way.pop(future.key)
-            if future.status == "finished":
-                yield index, future.result()
-            else:
-                failure = failure or _cluster_error(future, item, label)
-            if failure is None:
-                submit()
-        if failure is not None:
-            raise failure
-
-
-def _cluster_error(future: Any, item: Any, label: str) -> BaseException:
-    if future.status != "error":
-        return UserError(f"The cluster gave up on {label} {name_of(item)} ({future.status}): run the command again.")
-    error: BaseException = future.exception()
-    if type(error).__name__ == "KilledWorker":
-        return UserError(
-            f"Several Dask workers died while {label} {name_of(item)}: see their logs; memory may have run out."
-        )
-    if not isinstance(error, UserError):
-        error.add_note(f"On the Dask cluster, {label} {name_of(item)}.")
-    return error
+        yield from _finished(lambda _, item: pool.submit(function, item), items, _AHEAD * threads, explained)
 
 
 def name_of(item: object) -> str:

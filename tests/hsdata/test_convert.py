@@ -11,8 +11,10 @@ import pandas as pd
 import pytest
 import zarr
 
-from hsdata import BAND_GRID, Cube, convert, open_cube
+from hsdata import BAND_GRID, Cube, catalog, convert, open_cube, paths, render, smote
 from hsdata.formats import hdf5
+from hsdata.mixing import pairs
+from hsdata.params import DataParams
 from hsengine.base.errors import UserError
 from hsengine.base.incremental import JOURNAL
 
@@ -189,3 +191,13 @@ def test_killed_conversions_end_as_an_undisturbed_one(tmp_path: Path) -> None:
     outcome = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True)
     assert int(outcome.stdout) > 0
     assert content_of(tmp_path / "out") == content_of(tmp_path / "undisturbed")
+
+
+@pytest.mark.parametrize("stage", [convert, render, smote], ids=lambda stage: stage.__name__)
+def test_a_catalog_that_lists_nothing_removes_nothing(tmp_path, monkeypatch, stage):
+    monkeypatch.chdir(tmp_path)
+    catalog.save(catalog.framed([]), paths.CATALOG)
+    pairs.write(pairs.plan(pd.DataFrame({"id": ["Category-1_a_0000"]})), paths.SMOTE_PLAN)
+    with pytest.raises(UserError, match="lists no sample"):
+        stage.run(DataParams())
+    assert not any(place.exists() for place in (paths.ZARR, paths.RGB_FULL, paths.SMOTE))

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hsdata import facts
 from hsdata.formats import hdf5
 from hsdata.testing import smooth_cube
+from hsengine.base import remembered
 
 
 @pytest.fixture
@@ -79,12 +80,12 @@ def test_an_unreadable_file_is_looked_at_again(tmp_path, reads):
 @pytest.mark.parametrize("damage", ["not a database", "row", "table"])
 def test_a_damaged_store_is_begun_anew(files, reads, damage):
     first = facts.of_files(files)
-    store = facts.store_path()
+    store = remembered.store_path(facts.STORE)
     if damage == "not a database":
         store.write_bytes(b"garbage" * 1000)
     else:
         with sqlite3.connect(store) as connection:
-            statement = "UPDATE facts SET facts = '{\"hash\": 1}'" if damage == "row" else "DROP TABLE facts"
+            statement = "UPDATE known SET value = '{\"hash\": 1}'" if damage == "row" else "DROP TABLE known"
             connection.execute(statement)
         connection.close()
     assert facts.of_files(files) == first and len(reads) == 4

@@ -107,3 +107,18 @@ def test_a_missing_file_is_named_and_nothing_is_left(frames):
     with pytest.raises(UserError, match=r"1 files .* Category-1_a_0002\.png|Category-1_a_0002\.png for one"):
         merge.merge(frames, "merged", workers=1)
     assert not Path("merged").exists()
+
+
+def test_a_merged_folder_with_something_else_in_it_stays(frames):
+    merge.merge(frames, "merged", workers=1)
+    Path("merged/notes.txt").write_text("mine")
+    with pytest.raises(UserError, match=r"holds notes\.txt too"):
+        merge.merge(frames, "merged", workers=1)
+    assert Path("merged/notes.txt").read_text() == "mine"
+
+
+def test_what_a_killed_merge_left_goes_with_the_next(frames):
+    scratch = Path(".part-killed/merged/track2")
+    scratch.mkdir(parents=True)
+    merge.merge(frames, "merged", link=False, workers=1)
+    assert not list(Path().glob(".part-*"))
