@@ -4,10 +4,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from hsengine.study.queue import Entry, Queue
 
 from hsengine.study import experiments, queue, run
 from hsengine.study.experiments import Record
-from hsengine.study.queue import Entry, Queue
 
 FILE = "outputs/metrics.json"
 

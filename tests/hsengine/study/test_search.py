@@ -2,13 +2,13 @@ import os
 import sys
 
 import pytest
+from hsengine.study.queue import Run
 
 from hsdata import paths
 from hsengine.base.errors import UserError
 from hsengine.base.params import read_yaml, validated
 from hsengine.study import plan, run, search
 from hsengine.study.plan import Study
-from hsengine.study.queue import Run
 
 SPACE = {
     "train.lr": {"low": 1e-4, "high": 1e-1, "log": True},
