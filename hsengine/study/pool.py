@@ -47,9 +47,10 @@ class Pool:
         self._running: set[str] = set()
 
     def __enter__(self) -> Pool:
-        # What processes left that were killed.
+        # What a study left that was killed.
         for copy in _copies().glob("*"):
             if not experiments.is_running(copy.name):
+                self._snapshot.collect(copy, copy.name)
                 shutil.rmtree(copy, ignore_errors=True)
         return self
 
@@ -85,10 +86,10 @@ class Pool:
         with self._log(name) as log:
             if log is None or self._stop.is_set():
                 return False
-            if name in experiments.finished():
+            copy = _copies() / name
+            if name in experiments.finished() or self._snapshot.collect(copy, name):
                 return True
             log.truncate(0)
-            copy = _copies() / name
             self._running.add(name)
             try:
                 self._process(experiment, self._snapshot.copy(copy), log, watch)

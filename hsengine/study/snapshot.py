@@ -93,9 +93,9 @@ class Snapshot:
     def collect(self, root: Path, name: str) -> bool:
         """Fetch an experiment from a copy, and whether it has ended there with a result."""
         place = self.reference(name)
-        if git("rev-parse", "--verify", "-q", place, folder=root) is None:
+        if not (root / ".git").is_dir() or git("rev-parse", "--verify", "-q", place, folder=root) is None:
             return False
-        must("git", "fetch", "-q", "--no-write-fetch-head", "--no-auto-gc", str(root), f"{place}:{place}")
+        must("git", "fetch", "-q", "--no-write-fetch-head", "--no-auto-gc", str(root.resolve()), f"{place}:{place}")
         return True
 
 

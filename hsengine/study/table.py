@@ -170,14 +170,11 @@ def remarks(
         stopped: names of trials that were stopped early.
     """
     found = []
-    repeated = len({experiment.repeat for experiment in planned}) > 1
-    if repeated:
+    if len({experiment.repeat for experiment in planned}) > 1:
         found.append(
-            "± is the standard deviation over seeds and folds; differences are taken one seed and fold at a time."
-        )
-        found.append(
-            f"{UNSURE}: the mean of the differences is not told from zero (paired t test over equal seeds and folds, "
-            "5 %, one comparison at a time); of a single pair nothing is said."
+            "± is the standard deviation over seeds and folds; differences are taken one seed and fold at a time. "
+            f"{UNSURE}: Student's t test of these pairs does not tell their mean from 0 (two-sided, 5 %, each row by "
+            "itself)."
         )
     by_state: dict[str, list[str]] = {}
     for experiment in planned:
