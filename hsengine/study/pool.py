@@ -87,11 +87,11 @@ class Pool:
             if log is None or self._stop.is_set():
                 return False
             copy = _copies() / name
-            if name in experiments.finished() or self._snapshot.collect(copy, name):
-                return True
-            log.truncate(0)
             self._running.add(name)
             try:
+                if name in experiments.finished() or self._snapshot.collect(copy, name):
+                    return True
+                log.truncate(0)
                 self._process(experiment, self._snapshot.copy(copy), log, watch)
                 return self._snapshot.collect(copy, name)
             finally:
