@@ -146,8 +146,10 @@ def _content(revision: str, file: str) -> Any:
 def _from_cache(revision: str, file: Path) -> str | None:
     from dvc.api import DVCFileSystem
 
+    # Of a commit, DVC shows the whole repository; a project below its root is a part of that.
+    place = Path(git("rev-parse", "--show-prefix") or "", file).as_posix()
     try:
-        with DVCFileSystem(rev=revision).open(file.as_posix(), mode="r") as stream:
+        with DVCFileSystem(rev=revision, subrepos=True).open(place, mode="r") as stream:
             return str(stream.read())
     except Exception:
         # DVC and its file systems raise many kinds where a file is missing; a picture does without it.

@@ -50,9 +50,8 @@ head = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=Tr
 if subprocess.run([sys.executable, "stage.py"]).returncode:
     sys.exit("ERROR: failed to reproduce 'evaluate'")
 name = words[words.index("--name") + 1]
-for command in (
-    "git add -A", "git add -f outputs", "git commit -q -m x", f"git update-ref refs/exps/{head[:2]}/{head[2:]}/{name} HEAD"
-):
+update = f"git update-ref refs/exps/{head[:2]}/{head[2:]}/{name} HEAD"
+for command in ("git add -A", "git add -f outputs", "git commit -q -m x", update):
     subprocess.run(command.split(), check=True)
 """
 PARAMS = """\

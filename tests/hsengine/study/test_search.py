@@ -25,7 +25,8 @@ def hunt(project, raw):
         said = []
         plan = Plan(validated(Study, whole, "s.yaml"), project, raw)
         outcome = search.run(plan, jobs=jobs, say=said.append)
-        tried = {one.name: {key: one.values[key] for key in space} for one in search.trials(plan)[0] if one.values}
+        values = {one.name: one.values for one in search.trials(plan)[0]}
+        tried = {name: {key: held[key] for key in space} for name, held in values.items() if held.keys() >= set(space)}
         return outcome, said, tried
 
     return run
