@@ -106,7 +106,16 @@ def _check(params):
 @pytest.fixture
 def toy():
     """A project whose models are 'small' and 'large', and whose measure is 'gain'."""
-    return Project("toy", "toys", Toy, "gain", "max", prepare=lambda params: None, check=_check)
+    return Project(
+        name="toy",
+        place="nowhere:TOY",
+        program="toys",
+        schema=Toy,
+        measure="gain",
+        direction="max",
+        prepare=lambda params: None,
+        check=_check,
+    )
 
 
 def make_project(folder):
