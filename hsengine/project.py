@@ -45,7 +45,9 @@ class Project:
         direction: whether more or less of it is better.
         prepare: from valid parameters to a training that is ready; raises UserError.
         check: refuses parameters that no training could be made of, quickly and without reading data.
+        decides: the parameters that decide an experiment's result, nested as in `params.yaml`.
         fold: the parameters, by dotted key, that hold out fold `number` of `of`.
+        folds: the parameter, by dotted key, that says how many folds there are.
         entries: the modules from which everything is imported that decides a training's result.
         packages: distributions whose versions the record names.
         recipes: the folder of its recipes, relative to the project's folder.
@@ -60,7 +62,9 @@ class Project:
     direction: Literal["max", "min"]
     prepare: Callable[[Any], Work]
     check: Callable[[Any], None] = lambda params: None
+    decides: Callable[[Any], Mapping[str, Any]] = lambda params: params.model_dump(exclude={"machine"})
     fold: Callable[[int, int], Mapping[str, Any]] = lambda number, of: {"split.folds": of, "split.fold": number}
+    folds: str = "split.folds"
     entries: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()
     recipes: str = "recipes"

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
-from typer.core import TyperGroup
 
 from hsdata import paths
 from hsengine.base import console
-
-if TYPE_CHECKING:
-    from rich.table import Table
+from hsengine.study.cli import ParamsFile, recipes, studies
+from hsmodels.project import PROJECT
 
 app = typer.Typer(
     help="Models that reconstruct hyperspectral cubes: train, score, predict, submit.",
@@ -20,8 +18,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-
-ParamsFile = Annotated[Path, typer.Option("--params", help="The parameter file.")]
 
 
 @app.command()
@@ -95,7 +91,7 @@ def summary() -> None:
     """Show the last evaluation as a table, and where to look next."""
     from hsmodels import summary as scores
 
-    _print(scores.table())
+    console.show(scores.table())
     typer.echo(scores.NEXT)
 
 
@@ -119,100 +115,8 @@ def info(folder: Annotated[Path, typer.Argument(help="A folder that training wro
     typer.echo(verb.run(folder))
 
 
-recipe_app = typer.Typer(help="Named sets of parameters.", no_args_is_help=True)
-app.add_typer(recipe_app, name="recipe")
-
-
-@recipe_app.command("list")
-def recipe_list() -> None:
-    """Name the recipes and what they are for."""
-    from hsengine.study import recipe
-
-    for name in recipe.names():
-        typer.echo(f"{name:28}{recipe.read(name).purpose}")
-
-
-@recipe_app.command("show")
-def recipe_show(name: str) -> None:
-    """Print what a recipe sets."""
-    from hsengine.study import recipe
-
-    typer.echo(recipe.read(name).text, nl=False)
-
-
-@recipe_app.command("apply")
-def recipe_apply(name: str, params: ParamsFile = Path("params.yaml")) -> None:
-    """Set a recipe's values in params.yaml; comments stay. Run it with 'dvc exp run'."""
-    from hsengine.study import recipe
-
-    changes = recipe.apply(name, params)
-    typer.echo("\n".join(changes) or f"{params} holds the values of '{name}' already")
-
-
-class _Runs(TyperGroup):
-    """`hsmodels study FILE` is short for `hsmodels study run FILE`."""
-
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        return super().resolve_command(ctx, args if args[0] in self.commands else ["run", *args])
-
-
-study_app = typer.Typer(cls=_Runs, help="Many experiments as one: docs/studies.md.", no_args_is_help=True)
-app.add_typer(study_app, name="study")
-StudyFile = Annotated[Path, typer.Argument(metavar="FILE", help="The study, such as studies/models.yaml.")]
-
-
-@study_app.command("run")
-def study_run(
-    file: StudyFile,
-    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Experiments that run at once.")] = 1,
-    params: ParamsFile = Path("params.yaml"),
-) -> None:
-    """Run those experiments of a study that have not run, each a DVC experiment."""
-    from hsengine.study import verbs
-
-    outcome = verbs.run(file, params, jobs=jobs, say=typer.echo)
-    study_show(file, params=params)
-    outcome.check()
-
-
-@study_app.command("show")
-def study_show(
-    file: StudyFile,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
-    picture: Annotated[Path | None, typer.Option(help="Draw the course of the measure into this PNG file.")] = None,
-    params: ParamsFile = Path("params.yaml"),
-) -> None:
-    """Show what a study found: mean and spread of each variant, against a baseline."""
-    from hsengine.study import verbs
-
-    shown = verbs.show(file, params, picture=picture)
-    if markdown:
-        typer.echo(shown.markdown())
-    else:
-        _print(shown.table)
-        for remark in shown.remarks:
-            typer.echo(remark)
-    if picture is not None:
-        typer.echo(f"wrote {picture}", err=True)
-
-
-@study_app.command("best")
-def study_best(file: StudyFile, params: ParamsFile = Path("params.yaml")) -> None:
-    """Set the values of a study's best variant in params.yaml; comments stay."""
-    from hsengine.study import verbs
-
-    typer.echo("\n".join(verbs.best(file, params)))
-
-
-def _print(table: Table) -> None:
-    """A table in the width of the terminal; as wide as it is where a file or a program reads it."""
-    from rich.console import Console
-
-    screen = Console()
-    if not screen.is_terminal:
-        whole = screen.options.update(width=10_000)
-        screen.width = max(screen.width, screen.measure(table, options=whole).maximum)
-    screen.print(table)
+app.add_typer(recipes(PROJECT), name="recipe")
+app.add_typer(studies(PROJECT), name="study")
 
 
 def main() -> None:

@@ -12,9 +12,6 @@ from hsdata.params import DataParams
 from hsengine.base.params import Section, read_yaml, validated
 from hsengine.base.settings import TrainingParams
 
-# Keys that concern the machine or the watching of a run, not its result.
-NO_RESULT = ("machine",)
-
 
 class Loss(Section):
     """Weights of the parts of the loss."""

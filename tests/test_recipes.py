@@ -20,11 +20,12 @@ from hsengine.base.params import read_yaml
 from hsengine.study import recipe
 from hsmodels import evaluate, train, zoo
 from hsmodels.params import load_params
+from hsmodels.project import PROJECT
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "recipes"
 NAMES = recipe.names(FOLDER)
-VALUES = {name: recipe.read(name, FOLDER).values for name in NAMES}
+VALUES = {name: recipe.read(PROJECT, name, FOLDER).values for name in NAMES}
 COMMITTED = read_yaml(ROOT / "params.yaml")
 SIZE = 16
 # How a run is watched and where, not what a recipe is.
@@ -64,10 +65,10 @@ def runs(tmp_path_factory):
 def _run(name, weights):
     """Apply a recipe to the committed params.yaml, make its data, train two updates, score."""
     shutil.copy(ROOT / "params.yaml", "params.yaml")
-    recipe.apply(name, "params.yaml", FOLDER)
+    recipe.apply(PROJECT, name, "params.yaml", FOLDER)
     values = read_yaml("params.yaml")
     samples = _data(values)
-    recipe.set_values(_small(values, samples, weights), "params.yaml", "the test")
+    recipe.set_values(PROJECT, _small(values, samples, weights), "params.yaml", "the test")
     params = load_params("params.yaml")
     for stage in (catalog.run, index.run, convert.run, render.run, smote.run_plan, smote.run):
         stage(params)
@@ -169,7 +170,7 @@ def test_the_second_of_two_experiments_builds_on_the_first(runs, name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_recipe_says_what_it_is_for_and_is_meant_for_the_track_of_its_name(name):
-    found = recipe.read(name, FOLDER)
+    found = recipe.read(PROJECT, name, FOLDER)
     assert found.purpose
     assert found.name.startswith(f"track{found.values['track']}")
     assert found.values["model"] in zoo.names(found.values["track"])
@@ -188,7 +189,7 @@ def _applied(names):
     """What decides a run after applying recipes in this order, as section.key."""
     values = copy.deepcopy(COMMITTED)
     for name in names:
-        recipe._merge(values, copy.deepcopy(VALUES[name]), "", [])
+        recipe.merge(values, copy.deepcopy(VALUES[name]), PROJECT.schema.tables)
     values["models"] = _given(values)
     if values["index"]["strategy"] == "public":
         values["index"] = {"strategy": "public"}

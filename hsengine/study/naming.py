@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import json
 import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -25,9 +26,8 @@ def shortest(keys: Sequence[str]) -> list[str]:
 def texts(values: Sequence[Any]) -> list[str]:
     """Values as parts of a name; those that would be equal get some digits of their hash."""
     found = [_text(value) for value in values]
-    return [
-        text if found.count(text) == 1 else f"{text}-{_hash(value)}" for text, value in zip(found, values, strict=True)
-    ]
+    counts = Counter(found)
+    return [text if counts[text] == 1 else f"{text}-{_hash(value)}" for text, value in zip(found, values, strict=True)]
 
 
 def _text(value: Any) -> str:

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.table import Table
 
+from hsengine.base.files import replacing
 from hsengine.base.wording import some
 from hsengine.study import experiments
 from hsengine.study.experiments import Record
-from hsengine.study.plan import Experiment, Study
+from hsengine.study.plan import Experiment, Plan
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#999933", "#000000")
 NONE = "–"
+UNSURE = "n.s."
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,15 @@ class Value:
     def __str__(self) -> str:
         return f"{self.mean:.4f}" + ("" if self.spread is None else f" ± {self.spread:.4f}")
 
+    @property
+    def is_told_from_zero(self) -> bool:
+        """Whether 0 is outside of the 95 % interval of Student's t for the mean; not of a single experiment."""
+        from scipy.special import stdtrit
+
+        if self.spread is None:
+            return False
+        return abs(self.mean) > float(stdtrit(self.n - 1, 0.975)) * self.spread / math.sqrt(self.n)
+
 
 @dataclass(frozen=True)
 class Row:
@@ -69,7 +82,7 @@ class Row:
     also: Mapping[str, Value | None] = field(default_factory=dict)
 
 
-def rows(study: Study, planned: Sequence[Experiment], records: Mapping[str, Record]) -> list[Row]:
+def rows(plan: Plan, planned: Sequence[Experiment], records: Mapping[str, Record]) -> list[Row]:
     """A row a label: the best first, those without a result last; stages stay in their order.
 
     A stage is compared with the one before, any other label with the baseline, which is the first one unless the
@@ -77,10 +90,10 @@ def rows(study: Study, planned: Sequence[Experiment], records: Mapping[str, Reco
     """
     labels = list(dict.fromkeys(experiment.label for experiment in planned))
     found = []
-    values = {label: _values(study, planned, records, label, study.measure) for label in labels}
+    values = {label: _values(plan, planned, records, label, plan.measure) for label in labels}
     for position, label in enumerate(labels):
-        reference: str | None = study.baseline or labels[0]
-        if study.stages and study.baseline is None:
+        reference: str | None = plan.study.baseline or labels[0]
+        if plan.study.stages and plan.study.baseline is None:
             reference = labels[max(position - 1, 0)]
         common = [] if reference is None else [key for key in values[label] if key in values[reference]]
         differences = [values[label][key] - values[reference][key] for key in common if reference is not None]
@@ -92,33 +105,38 @@ def rows(study: Study, planned: Sequence[Experiment], records: Mapping[str, Reco
                 Value.of(list(values[label].values())),
                 None if same else reference,
                 None if same else Value.of(differences),
-                {name: Value.of(list(_values(study, planned, records, label, name).values())) for name in study.also},
+                {
+                    name: Value.of(list(_values(plan, planned, records, label, name).values()))
+                    for name in plan.study.also
+                },
             )
         )
-    return found if study.stages else ranked(study, found)
+    return found if plan.study.stages else ranked(plan, found)
 
 
-def ranked(study: Study, found: Sequence[Row]) -> list[Row]:
+def ranked(plan: Plan, found: Sequence[Row]) -> list[Row]:
     """Rows with the best first, and those without a result last; equal ones keep their order."""
-    return sorted(found, key=lambda row: float("inf") if row.value is None else -study.sign * row.value.mean)
+    return sorted(found, key=lambda row: float("inf") if row.value is None else -plan.sign * row.value.mean)
 
 
-def header(study: Study, found: Sequence[Row]) -> list[str]:
+def header(plan: Plan, found: Sequence[Row]) -> list[str]:
     """The titles of the columns."""
     against = sorted({row.reference for row in found if row.reference is not None})
-    word = "the one before" if study.stages and study.baseline is None else "".join(against[:1])
-    measure = f"{study.measure} ({'less' if study.sign < 0 else 'more'} is better)"
-    return ["", measure, *([f"to {word}"] if against else []), *study.also, "n"]
+    word = "the one before" if plan.study.stages and plan.study.baseline is None else "".join(against[:1])
+    measure = f"{plan.measure} ({'less' if plan.sign < 0 else 'more'} is better)"
+    return ["", measure, *([f"to {word}"] if against else []), *plan.study.also, "n"]
 
 
-def cells(study: Study, found: Sequence[Row]) -> list[list[str]]:
+def cells(plan: Plan, found: Sequence[Row]) -> list[list[str]]:
     """The texts of the rows, column by column as in `header`."""
     compared = any(row.reference is not None for row in found)
     lines = []
     for row in found:
         n = row.value.n if row.value else 0
         difference = NONE if row.difference is None else ("+" if row.difference.mean >= 0 else "") + str(row.difference)
-        also = [str(row.also[name] or NONE) for name in study.also]
+        if row.difference is not None and row.difference.n > 1 and not row.difference.is_told_from_zero:
+            difference += f" {UNSURE}"
+        also = [str(row.also[name] or NONE) for name in plan.study.also]
         count = str(n) if n == row.expected else f"{n} of {row.expected}"
         lines.append([row.label, str(row.value or NONE), *([difference] if compared else []), *also, count])
     return lines
@@ -141,12 +159,12 @@ def markdown(titles: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
 
 
 def remarks(
-    study: Study, planned: Sequence[Experiment], records: Mapping[str, Record], stopped: Collection[str] = ()
+    plan: Plan, planned: Sequence[Experiment], records: Mapping[str, Record], stopped: Collection[str] = ()
 ) -> list[str]:
     """What a reader of the table should know: how the spread is meant, what is missing, what was mixed.
 
     Args:
-        study: the study.
+        plan: the study.
         planned: its experiments.
         records: what DVC knows of them.
         stopped: names of trials that were stopped early.
@@ -154,22 +172,25 @@ def remarks(
     found = []
     if len({experiment.repeat for experiment in planned}) > 1:
         found.append(
-            "± is the standard deviation over seeds and folds; differences are taken one seed and fold at a time."
+            "± is the standard deviation over seeds and folds; differences are taken one seed and fold at a time. "
+            f"{UNSURE}: Student's t test of these pairs does not tell their mean from 0 (two-sided, 5 %, each row by "
+            "itself)."
         )
-    by_state: dict[str, list[str]] = {"running": [], "queued": [], "failed": [], "not queued yet": []}
+    by_state: dict[str, list[str]] = {}
     for experiment in planned:
         record = records.get(experiment.name)
-        if experiment.name in stopped and (record is None or record.state == "failed"):
-            by_state.setdefault("stopped early", []).append(experiment.name)
+        if experiment.name in stopped:
+            state = "stopped early"
         elif record is None:
-            by_state["not queued yet"].append(experiment.name)
-        elif record.state != "done":
-            by_state[record.state].append(experiment.name)
-        elif record.measure(study.metrics, study.measure) is None:
-            by_state.setdefault(f"without {study.measure} in {study.metrics}", []).append(experiment.name)
-    found += [f"{len(names)} {state}: {some(names, 5)}" for state, names in by_state.items() if names]
-    if by_state["failed"]:
-        found.append("'dvc queue logs NAME' shows why one failed; running the study again tries it again.")
+            state = "not run yet"
+        elif record.state == "done" and record.measure(plan.study.metrics, plan.measure) is None:
+            state = f"without {plan.measure} in {plan.study.metrics}"
+        else:
+            state = record.state
+        by_state.setdefault(state, []).append(experiment.name)
+    found += [f"{len(names)} {state}: {some(names, 5)}" for state, names in by_state.items() if state != "done"]
+    if by_state.get("failed"):
+        found.append(f"{experiments.log('NAME')} shows why one failed; running the study again tries it again.")
     baselines = Counter(record.baseline[:7] for record in records.values() if record.state == "done")
     if len(baselines) > 1:
         parts = ", ".join(f"{count} from {commit}" for commit, count in baselines.items())
@@ -177,7 +198,7 @@ def remarks(
     return found
 
 
-def picture(study: Study, planned: Sequence[Experiment], records: Mapping[str, Record]) -> Figure:
+def picture(plan: Plan, planned: Sequence[Experiment], records: Mapping[str, Record]) -> Figure:
     """The course of the measure over the epochs: the mean of each label, and from its least to its greatest."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -192,7 +213,7 @@ def picture(study: Study, planned: Sequence[Experiment], records: Mapping[str, R
             for one in planned
             if one.label == label and one.name in records and records[one.name].state == "done"
         ]
-        curves = [curve for curve in (experiments.curve(revision, study.curve) for revision in revisions) if curve]
+        curves = [curve for curve in (experiments.curve(revision, plan.curve) for revision in revisions) if curve]
         if not curves:
             continue
         tint, dashes = _COLOURS[position % len(_COLOURS)], ("-", "--", ":", "-.")[position // len(_COLOURS) % 4]
@@ -203,24 +224,30 @@ def picture(study: Study, planned: Sequence[Experiment], records: Mapping[str, R
         if len(curves) > 1:
             axis.fill_between(steps, [min(v) for v in points], [max(v) for v in points], color=tint, alpha=0.2, lw=0)
     axis.set_xlabel("epoch")
-    axis.set_ylabel(study.curve)
-    axis.set_title(study.name)
+    axis.set_ylabel(plan.curve)
+    axis.set_title(plan.study.name)
     axis.grid(alpha=0.3)
     if axis.has_data():
         axis.legend(fontsize="small")
     else:
-        axis.text(0.5, 0.5, f"no curve '{study.curve}' yet", ha="center", transform=axis.transAxes)
+        axis.text(0.5, 0.5, f"no curve '{plan.curve}' yet", ha="center", transform=axis.transAxes)
     return figure
 
 
+def draw(plan: Plan, planned: Sequence[Experiment], records: Mapping[str, Record], file: Path) -> None:
+    """Write the `picture` as PNG, whole or not at all."""
+    with replacing(file) as scratch:
+        picture(plan, planned, records).savefig(scratch, format="png")
+
+
 def _values(
-    study: Study, planned: Sequence[Experiment], records: Mapping[str, Record], label: str, name: str
+    plan: Plan, planned: Sequence[Experiment], records: Mapping[str, Record], label: str, name: str
 ) -> dict[tuple[int | None, int | None], float]:
     """A measure of each experiment of a label, by seed and fold."""
     found = {}
     for experiment in planned:
         record = records.get(experiment.name)
-        value = None if record is None or record.state != "done" else record.measure(study.metrics, name)
+        value = None if record is None or record.state != "done" else record.measure(plan.study.metrics, name)
         if experiment.label == label and value is not None:
             found[experiment.repeat] = value
     return found

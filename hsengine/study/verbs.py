@@ -1,23 +1,23 @@
-"""What `hsmodels study` does, verb by verb."""
+"""What `study` does on the command line, verb by verb."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.table import Table
 
 from hsengine.base.errors import UserError
-from hsengine.base.params import read_yaml
 from hsengine.base.wording import some
-from hsengine.study import experiments, plan, recipe, search, table
+from hsengine.project import Project
+from hsengine.study import experiments, plan, recipe, search, snapshot, table
 from hsengine.study import run as running
+from hsengine.study.calls import git
 from hsengine.study.experiments import Record
-from hsengine.study.plan import Experiment, Study
+from hsengine.study.plan import Experiment, Plan
 from hsengine.study.run import Outcome
 from hsengine.study.table import Row
-from hsmodels import pictures
 
 
 @dataclass(frozen=True)
@@ -41,38 +41,37 @@ class Shown:
         return "\n\n".join([table.markdown(self.titles, self.lines), *self.remarks])
 
 
-def run(file: Path, params_file: Path, *, jobs: int, say: Callable[[str], None]) -> Outcome:
+def run(project: Project, file: Path, params_file: Path, *, jobs: int, say: Callable[[str], None]) -> Outcome:
     """Run those experiments of a study that have not run; see `hsengine.study.run` and `hsengine.study.search`."""
-    study = plan.load(file)
-    runner = search.run if study.search else running.run
-    return runner(study, params_file, jobs=jobs, say=say)
+    found = _load(project, file, params_file)
+    return (search.run if found.study.search else running.run)(found, jobs=jobs, say=say)
 
 
-def show(file: Path, params_file: Path, *, picture: Path | None = None) -> Shown:
+def show(project: Project, file: Path, params_file: Path, *, picture: Path | None = None) -> Shown:
     """The table of a study.
 
     Args:
+        project: whose study.
         file: the study.
         params_file: what its experiments start from.
         picture: where to draw the course of the measure.
 
     Raises:
-        UserError: the study is not valid, or DVC cannot list its experiments.
+        UserError: the study is not valid.
     """
-    study, planned, records = _read(file, params_file)
+    found, planned, records, stopped = _read(project, file, params_file)
     if picture is not None:
-        pictures.save(table.picture(study, planned, records), picture)
-    found = table.rows(study, planned, records)
-    if study.search:
-        titles, lines = _trials(study, table.ranked(study, found), records)
+        table.draw(found, planned, records, picture)
+    rows = table.rows(found, planned, records)
+    if found.study.search:
+        titles, lines = _trials(found, planned, table.ranked(found, rows), records, stopped)
     else:
-        titles, lines = table.header(study, found), table.cells(study, found)
-    stopped = search.pruned(study) if study.search else ()
-    remarks = table.remarks(study, planned, records, stopped)
-    return Shown(titles, lines, table.made(study.name, titles, lines), remarks)
+        titles, lines = table.header(found, rows), table.cells(found, rows)
+    remarks = table.remarks(found, planned, records, stopped)
+    return Shown(titles, lines, table.made(found.study.name, titles, lines), remarks)
 
 
-def best(file: Path, params_file: Path) -> list[str]:
+def best(project: Project, file: Path, params_file: Path) -> list[str]:
     """Set the values of a study's best variant in `params.yaml`, comments kept; its seed and fold are not set.
 
     Returns:
@@ -81,57 +80,65 @@ def best(file: Path, params_file: Path) -> list[str]:
     Raises:
         UserError: no experiment has a result, or the parameters that would result are not valid.
     """
-    study, planned, records = _read(file, params_file)
-    ranked = table.ranked(study, table.rows(study, planned, records))
+    found, planned, records, _ = _read(project, file, params_file)
+    ranked = table.ranked(found, table.rows(found, planned, records))
     measured = [row for row in ranked if row.value is not None]
     if not measured:
-        raise UserError(f"No experiment of study '{study.name}' has a result: run 'hsmodels study run {file}' first.")
+        raise UserError(
+            f"No experiment of study '{found.study.name}' has a result: run '{project.program} study run {file}' first."
+        )
     winner = measured[0].label
-    if study.search:
+    if found.study.search:
         values = next(one.values for one in planned if one.label == winner)
     else:
-        values = plan.settings(study)[winner]
-    lines = [f"{winner} is best: {study.measure} {measured[0].value}"]
+        values = found.settings()[winner]
+    lines = [f"{winner} is best: {found.measure} {measured[0].value}"]
     lines += [f"next is {row.label}: {row.value}" for row in measured[1:2]]
     incomplete = [row.label for row in ranked if (row.value.n if row.value else 0) < row.expected]
-    if incomplete and not study.search:
+    if incomplete and not found.study.search:
         lines.append(f"not all experiments are done of {some(incomplete)}")
-    changes = recipe.set_values(plan.nested(values), params_file, f"study '{study.name}'")
+    changes = recipe.set_values(project, plan.nested(values), params_file, f"study '{found.study.name}'")
     return [*lines, *(changes or [f"{params_file} holds its values already"])]
 
 
-def _read(file: Path, params_file: Path) -> tuple[Study, list[Experiment], dict[str, Record]]:
-    """A study, its experiments, and what DVC knows of them."""
-    study, raw = plan.load(file), read_yaml(params_file)
-    experiments.check_project()
-    if study.search is None:
-        planned = plan.expand(study, raw)
-        return study, planned, experiments.read(experiment.name for experiment in planned)
-    records = experiments.read(search.names(study))
-    planned = [
-        plan.trial(study, number, search.values_of(study, records[name]) if name in records else {})
-        for number, name in enumerate(search.names(study))
-    ]
-    return study, planned, records
+def _load(project: Project, file: Path, params_file: Path) -> Plan:
+    snapshot.check()
+    # Below the root, other projects of the git repository may have studies of the same names.
+    below = git("rev-parse", "--show-prefix")
+    return plan.load(file, params_file, project, f"{project.name}-" if below else "")
 
 
-def _trials(study: Study, ranked: Sequence[Row], records: Mapping[str, Record]) -> tuple[list[str], list[list[str]]]:
+def _read(
+    project: Project, file: Path, params_file: Path
+) -> tuple[Plan, list[Experiment], dict[str, Record], Collection[str]]:
+    """A study, its experiments, what is known of them, and which were stopped early."""
+    found = _load(project, file, params_file)
+    if found.study.search:
+        return found, *search.trials(found)
+    planned = found.experiments()
+    return found, planned, experiments.read(one.name for one in planned), ()
+
+
+def _trials(
+    found: Plan,
+    planned: Sequence[Experiment],
+    ranked: Sequence[Row],
+    records: Mapping[str, Record],
+    stopped: Collection[str],
+) -> tuple[list[str], list[list[str]]]:
     """Titles and cells of the trials that have begun: the measure, and what was tried."""
-    keys = list(study.search.space) if study.search else []
-    stopped = search.pruned(study)
+    keys = list(found.study.search.space) if found.study.search else []
+    by_label = {one.label: one for one in planned}
     lines = []
     for row in ranked:
-        name = f"{study.name}-{row.label}"
-        record = records.get(name)
-        if record is not None and record.state != "failed":
-            values, word = search.values_of(study, record), str(record.state)
-        elif name in stopped:
-            values, word = stopped[name]["values"], "stopped early"
-        elif record is not None:
-            values, word = search.values_of(study, record), "failed"
+        one = by_label[row.label]
+        if one.name in stopped:
+            word = "stopped early"
+        elif one.name in records:
+            word = table.NONE if records[one.name].state == "done" else records[one.name].state
         else:
             continue
-        also = [str(row.also[key] or table.NONE) for key in study.also]
-        tried = [f"{value:.4g}" if isinstance(value, float) else str(value) for value in map(values.get, keys)]
-        lines.append([row.label, str(row.value or (table.NONE if word == "done" else word)), *also, *tried])
-    return ["", study.measure, *study.also, *keys], lines
+        also = [str(row.also[key] or table.NONE) for key in found.study.also]
+        tried = [search.short(one.values.get(key)) for key in keys]
+        lines.append([row.label, str(row.value or word), *also, *tried])
+    return ["", found.measure, *found.study.also, *keys], lines

@@ -1,80 +1,178 @@
-"""A stand-in for DVC: experiments end when the test says so."""
+"""A small project in a git repository, and a stand-in for DVC that runs experiments in a fraction of a second."""
 
-from dataclasses import dataclass, field
+import subprocess
+import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import ClassVar
 
 import pytest
+from pydantic import Field, model_validator
 
-from hsengine.study import experiments, queue, run
-from hsengine.study.experiments import Record
-from hsengine.study.queue import Entry, Queue
+from hsengine.base.errors import UserError
+from hsengine.base.params import Section
+from hsengine.base.settings import TrainingParams
+from hsengine.project import Project
+from hsengine.study import snapshot
 
-FILE = "outputs/metrics.json"
+STAGE = """\
+import json, pathlib, signal, sys, time
+from ruamel.yaml import YAML
+params = YAML(typ="safe").load(pathlib.Path("params.yaml"))
+signal.signal(signal.SIGTERM, lambda *_: sys.exit("state saved"))
+if params["fail"]:
+    sys.exit("no mosaics here")
+value = params["train"]["lr"] + 0.01 * params["seed"] + float(pathlib.Path("offset.txt").read_text())
+folder = pathlib.Path("outputs/curves/plots/metrics/val")
+folder.mkdir(parents=True)
+(folder / "gain.tsv").write_text(f"step\\tgain\\n0\\t{value / 2}\\n1\\t{value}\\n")
+time.sleep(params["sleep"])
+pathlib.Path("outputs/metrics.json").write_text(json.dumps({"gain": value}))
+"""
+# What DVC does with an experiment, as far as a study sees it.
+STAND_IN = """\
+import os, pathlib, subprocess, sys
+from ruamel.yaml import YAML
+words = sys.argv[1:]
+if words == ["cache", "dir"]:
+    sys.exit(print(os.path.abspath(".dvc/cache")))
+yaml, file = YAML(typ="safe"), pathlib.Path("params.yaml")
+params = yaml.load(file)
+for change in [words[i + 1] for i, word in enumerate(words) if word == "-S"]:
+    key, value = change.removeprefix("++").split("=", 1)
+    *parents, last = key.split(".")
+    place = params
+    for parent in parents:
+        place = place.setdefault(parent, {})
+    place[last] = yaml.load(value)
+yaml.dump(params, file)
+head = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True).stdout.strip()
+if subprocess.run([sys.executable, "stage.py"]).returncode:
+    sys.exit("ERROR: failed to reproduce 'evaluate'")
+name = words[words.index("--name") + 1]
+update = f"git update-ref refs/exps/{head[:2]}/{head[2:]}/{name} HEAD"
+for command in ("git add -A", "git add -f outputs", "git commit -q -m x", update):
+    subprocess.run(command.split(), check=True)
+"""
+PARAMS = """\
+seed: 0  # of everything
+model: small
+fail: false
+sleep: 0
+train:
+  lr: 1e-3
+split: {folds: 5, fold: 0}
+augment: {noise: 0.0, steps: {}}
+"""
 
 
-@dataclass
-class FakeDVC:
-    """What DVC would know; `ends` gives an experiment's value from its values, None where it fails."""
+class Split(Section):
+    """Who is held out."""
 
-    ends: object = None
-    records: dict = field(default_factory=dict)
-    entries: list = field(default_factory=list)
-    active: int = 1
-    alive: bool = False
-    runs: list = field(default_factory=list)
-    curves: dict = field(default_factory=dict)
-    added: list = field(default_factory=list)
-    starts: int = 0
-    given_up: list = field(default_factory=list)
-    forgotten: list = field(default_factory=list)
-    planned: dict = field(default_factory=dict)
+    folds: int = 5
+    fold: int = 0
 
-    def finish(self, name, value, params=None):
-        metrics = {FILE: {"SSC": value}}
-        self.records[name] = Record(name, "done", name, "b" * 40, params or {}, metrics)
-        self.entries = [entry for entry in self.entries if entry.name != name]
+    @model_validator(mode="after")
+    def _sound(self):
+        if self.fold >= self.folds:
+            raise ValueError(f"fold {self.fold} does not exist")
+        return self
 
-    def set(self, name, status):
-        self.entries = [entry for entry in self.entries if entry.name != name]
-        if status:
-            self.entries.append(Entry("f" * 7, name, status))
 
-    def add(self, new, target):
-        for name, _ in new:
-            self.added.append(name)
-            self.set(name, "Queued")
-            yield name
+class Augment(Section):
+    """How samples are changed."""
 
-    def done(self):
-        return {name: record.revision for name, record in self.records.items() if record.state == "done"}
+    noise: float = 0.0
+    steps: dict[int, int] = Field(default_factory=dict)
 
-    def start(self, jobs):
-        self.starts += 1
+
+class Toy(TrainingParams):
+    """All parameters of the small project."""
+
+    tables: ClassVar[tuple[str, ...]] = ("augment.steps",)
+
+    model: str = "small"
+    fail: bool = False
+    sleep: float = 0
+    split: Split = Split()
+    augment: Augment = Augment()
+
+
+def _check(params):
+    if params.model not in ("small", "large"):
+        raise UserError(f"there is no model '{params.model}'")
 
 
 @pytest.fixture
-def dvc(monkeypatch):
-    """DVC replaced by a `FakeDVC`."""
-    fake = FakeDVC()
-    monkeypatch.setattr(experiments, "check_project", lambda: None)
-    monkeypatch.setattr(experiments, "snapshot", lambda: str(fake.done()))
-    monkeypatch.setattr(experiments, "finished", fake.done)
-    monkeypatch.setattr(experiments, "read", lambda names: {n: fake.records[n] for n in names if n in fake.records})
-    monkeypatch.setattr(experiments, "curve", lambda revision, name: fake.curves.get(revision, {}))
-    monkeypatch.setattr(queue, "look", lambda: Queue(tuple(fake.entries), fake.active))
-    monkeypatch.setattr(queue, "start", fake.start)
-    monkeypatch.setattr(queue, "add", fake.add)
-    monkeypatch.setattr(queue, "runs", lambda: fake.runs)
-    monkeypatch.setattr(queue, "forget", lambda names: fake.forgotten.extend(names))
-    monkeypatch.setattr(queue, "give_up", fake.given_up.append)
-    monkeypatch.setattr(run, "notes", list)
-    monkeypatch.setattr(run, "_PAUSE", 0.0)
-    monkeypatch.setattr(run, "_LOOK_EVERY", 0.0)
-    monkeypatch.setattr(run, "_LOOK_AGAIN", 0.0)
-    return fake
+def toy():
+    """A project whose models are 'small' and 'large', and whose measure is 'gain'."""
+    return Project(
+        name="toy",
+        place="nowhere:TOY",
+        program="toys",
+        schema=Toy,
+        measure="gain",
+        direction="max",
+        prepare=lambda params: None,
+        check=_check,
+    )
+
+
+def make_project(folder):
+    """Write the files of the small project into a folder."""
+    for name, text in (
+        ("stage.py", STAGE),
+        ("offset.txt", "0"),
+        ("params.yaml", PARAMS),
+        (".gitignore", "/outputs\n"),
+        (".dvc/.gitignore", "/tmp\n/cache\n/config.local\n"),
+    ):
+        (folder / name).parent.mkdir(exist_ok=True, parents=True)
+        (folder / name).write_text(text)
+
+
+def git(*words):
+    """Run git in the current folder."""
+    subprocess.run(["git", *words], check=True, capture_output=True)
+
+
+def repository():
+    """Make the current folder a git repository with all of its files committed."""
+    git("init", "-q", ".")
+    git("config", "user.email", "test@example.org")
+    git("config", "user.name", "Test")
+    git("add", "-A")
+    git("commit", "-q", "-m", "a project")
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch, toy):
+    """The small project, committed, in the current folder, with the stand-in for DVC."""
+    stand_in = tmp_path / "stand_in.py"
+    stand_in.write_text(STAND_IN)
+    folder = tmp_path / "project"
+    make_project(folder)
+    monkeypatch.chdir(folder)
+    repository()
+    monkeypatch.setattr(snapshot, "DVC", (sys.executable, str(stand_in)))
+    return toy
+
+
+@pytest.fixture
+def raw():
+    """The content of the small project's params.yaml."""
+    from ruamel.yaml import YAML
+
+    return YAML(typ="safe").load(PARAMS)
 
 
 @pytest.fixture
 def params_file():
-    """The project's own params.yaml."""
-    return Path(__file__).resolve().parents[3] / "params.yaml"
+    """The small project's params.yaml, where `project` has made it."""
+    return Path("params.yaml")
+
+
+@pytest.fixture
+def helpers():
+    """`make_project`, `git` and `repository`."""
+    return SimpleNamespace(make_project=make_project, git=git, repository=repository)

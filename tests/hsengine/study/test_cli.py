@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 from typer.testing import CliRunner
 
@@ -13,10 +16,10 @@ def called(monkeypatch):
     found = []
     shown = verbs.Shown(["", "SSC"], [["a", "0.5"]], made("s", ["", "SSC"], [["a", "0.5"]]), ["mind this"])
     monkeypatch.setattr(
-        verbs, "run", lambda file, params, *, jobs, say: found.append((str(file), jobs)) or Outcome(["a"], [])
+        verbs, "run", lambda project, file, params, *, jobs, say: found.append((str(file), jobs)) or Outcome(["a"], [])
     )
-    monkeypatch.setattr(verbs, "show", lambda file, params, *, picture=None: shown)
-    monkeypatch.setattr(verbs, "best", lambda file, params: ["a is best"])
+    monkeypatch.setattr(verbs, "show", lambda project, file, params, *, picture=None: shown)
+    monkeypatch.setattr(verbs, "best", lambda project, file, params: ["a is best"])
     return found
 
 
@@ -39,9 +42,19 @@ def test_show_prints_markdown(called):
 def test_a_table_that_is_read_by_a_program_is_as_wide_as_it_is(called, monkeypatch):
     titles, line = ["", "SSC (more is better)"], ["a-very-long-name-of-a-variant" * 3, "0.5 ± 0.1"]
     shown = verbs.Shown(titles, [line], made("s", titles, [line]), [])
-    monkeypatch.setattr(verbs, "show", lambda file, params, *, picture=None: shown)
+    monkeypatch.setattr(verbs, "show", lambda project, file, params, *, picture=None: shown)
     assert all(any(text in row for row in _invoke("show", "s.yaml").output.splitlines()) for text in titles + line)
 
 
 def test_best_says_what_it_did(called):
     assert _invoke("best", "s.yaml").output == "a is best\n"
+
+
+def test_help_imports_nothing_heavy():
+    script = (
+        "import sys; from typer.testing import CliRunner; from hsmodels import cli; "
+        "CliRunner().invoke(cli.app, ['study', '--help']); CliRunner().invoke(cli.app, ['recipe', '--help']); "
+        "print(*{'torch', 'dvc', 'pandas', 'optuna'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "\n")

@@ -9,19 +9,21 @@ from hypothesis import strategies as st
 from hsengine.base.errors import UserError
 from hsengine.base.params import read_yaml, validated
 from hsengine.study import naming, plan
-from hsengine.study.plan import Study
+from hsengine.study.file import Study
+from hsengine.study.plan import Plan
 from hsmodels.params import Params
+from hsmodels.project import PROJECT
 
 ROOT = Path(__file__).resolve().parents[3]
 RAW = read_yaml(ROOT / "params.yaml")
 
 
-def _study(**given):
-    return validated(Study, {"name": "trial", **given}, "study.yaml")
+def _plan(**given):
+    return Plan(validated(Study, {"name": "trial", **given}, "study.yaml"), PROJECT, RAW)
 
 
 def _expanded(**given):
-    return plan.expand(_study(**given), RAW)
+    return _plan(**given).experiments()
 
 
 def test_variants_seeds_and_folds_multiply_with_readable_names():
@@ -47,9 +49,9 @@ def test_variants_seeds_and_folds_multiply_with_readable_names():
 
 @pytest.mark.parametrize("file", sorted((ROOT / "studies").glob("*.yaml")), ids=lambda file: file.stem)
 def test_the_studies_of_the_project_can_be_run(file):
-    study = plan.load(file)
-    assert study.name == file.stem
-    assert plan.expand(study, RAW)
+    found = plan.load(file, ROOT / "params.yaml", PROJECT)
+    assert found.study.name == file.stem
+    assert found.experiments()
 
 
 def test_listed_folds_are_some_of_those_in_the_parameters():
@@ -87,7 +89,7 @@ def test_a_study_of_nothing_is_one_experiment():
 
 
 def test_the_shipped_study_is_two_models_by_two_seeds():
-    found = plan.expand(plan.load(ROOT / "studies" / "models.yaml"), RAW)
+    found = plan.load(ROOT / "studies" / "models.yaml", ROOT / "params.yaml", PROJECT).experiments()
     assert len(found) == 4
     assert {(one.values["model"], one.values["seed"]) for one in found} == {
         ("example", 0),
@@ -109,7 +111,7 @@ _SCALARS = st.one_of(
 
 @given(st.lists(_SCALARS, min_size=1, max_size=6, unique_by=lambda value: (type(value).__name__, str(value))))
 def test_every_name_is_one_that_git_takes(values):
-    labels = plan.settings(_study(grid={"x.y": values}))
+    labels = _plan(grid={"x.y": values}).settings()
     assert len(labels) == len(values)
     for label in labels:
         assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", label)
@@ -132,12 +134,11 @@ def test_a_long_name_is_cut_and_stays_unique(tmp_path):
         ({"variants": {"a": {"train.lrr": 1}}}, r"'trial-a' cannot be used:\n  train\.lrr: unknown key"),
         ({"base": {"tain.lr": 1.0}}, r"tain: unknown key; did you mean 'train'"),
         ({"grid": {"train.epochs": [0]}}, r"train\.epochs: 0 is not allowed"),
-        ({"variants": {"a": {"model": "resnet"}}}, r"params\.yaml has no block models\.resnet; it has mstpp"),
-        ({"base": {"models.mstp.n_feat": 31}}, r"params\.yaml has no block models\.mstp"),
         ({"folds": [5]}, r"fold 5 does not exist"),
         ({"baseline": "b", "variants": {"a": None}}, r"baseline: the study has no 'b'; it has a"),
         ({"base": {"train..lr": 1.0}}, r"'train\.\.lr' is no key"),
         ({"base": {"train.lr": float("inf")}}, r"train\.lr: inf is not a finite number"),
+        ({"grid": {"train.optimizer_options.betas": [[0.9, float("nan")]]}}, r"betas: nan is not a finite number"),
     ],
 )
 def test_wrong_parameters_are_named_before_anything_runs(given, message):
@@ -154,7 +155,10 @@ def test_wrong_parameters_are_named_before_anything_runs(given, message):
         ({"name": "a.lock"}, "names are made of letters"),
         ({"variants": {"a/b": None}}, "names are made of letters"),
         ({"variants": {"a": None}, "stages": {"b": None}}, "variants or stages, not both"),
-        ({"measure": "SAM_deg"}, "say whether 'max' or 'min' of SAM_deg is best"),
+        ({"seeds": 100_000_000}, "it stands for 100,000,000 experiments, and 10,000 are the most"),
+        ({"seeds": 200, "folds": 60}, "it stands for 12,000 experiments"),
+        ({"search": {"trials": 10**8, "space": {"seed": [0, 1]}}}, "search.trials: 100000000 is not allowed"),
+        ({"search": {"trials": 1, "space": {"train.lr": {"low": 0, "high": float("inf")}}}}, "finite number"),
         ({"seeds": 0}, "give how many, from 1 upwards"),
         ({"seeds": [1, 1]}, "list different numbers"),
         ({"folds": 1}, "at least 2 are needed"),
@@ -168,49 +172,85 @@ def test_wrong_parameters_are_named_before_anything_runs(given, message):
 )
 def test_a_study_file_is_refused_with_the_key_and_the_remedy(given, message):
     with pytest.raises(UserError, match=re.escape(message) if "." not in message else message):
-        _study(**given)
+        _plan(**given)
 
 
 def test_a_missing_study_file_is_named():
     with pytest.raises(UserError, match=r"There is no study file nowhere\.yaml"):
-        plan.load("nowhere.yaml")
+        plan.load("nowhere.yaml", ROOT / "params.yaml", PROJECT)
+
+
+def test_a_measure_of_its_own_needs_a_direction(tmp_path):
+    file = tmp_path / "s.yaml"
+    file.write_text("name: s\nmeasure: SAM_deg\n")
+    with pytest.raises(UserError, match="say whether 'max' or 'min' of SAM_deg is best"):
+        plan.load(file, ROOT / "params.yaml", PROJECT)
+    assert _plan(measure="SAM_deg", direction="min").sign == -1
+    assert _plan(measure="category.books.SSC").sign == 1
+    assert (_plan().measure, _plan().sign) == ("SSC", 1)
+
+
+def test_names_begin_with_the_project_where_others_are_in_the_repository(toy):
+    found = Plan(validated(Study, {"name": "s", "folds": 2}, "s.yaml"), toy, {}, "toy-").experiments()
+    assert [one.name for one in found] == ["toy-s-base-f0", "toy-s-base-f1"]
+    assert found[1].values == {"split.folds": 2, "split.fold": 1}
 
 
 def test_an_experiment_with_the_same_parameters_has_no_differences():
-    experiment = _expanded(variants={"a": {"train.lr": 0.5, "augment": {"crop_steps": {3: 32}}}})[0]
-    found = plan.parameters(RAW, experiment).model_dump()
-    assert plan.differences(plan.parameters(RAW, experiment), found) == []
+    found = _plan(variants={"a": {"train.lr": 0.5, "augment": {"crop_steps": {3: 32}}}})
+    experiment = found.experiments()[0]
+    assert found.differences(experiment, found.parameters(experiment).model_dump()) == []
+
+
+def _changed(**given):
+    """A study of one experiment, that experiment, and its parameters."""
+    found = _plan(**given)
+    experiment = found.experiments()[0]
+    return found, experiment, found.parameters(experiment).model_dump()
 
 
 def test_what_concerns_the_machine_or_another_model_makes_no_difference():
-    wanted = plan.parameters(RAW, _expanded()[0])
-    found = wanted.model_dump()
+    wanted, experiment, found = _changed()
     found["machine"] |= {"workers": 7, "loader_workers": 3}
-    found["machine"]["launch"] = {**found["machine"]["launch"], "processes": 2}
     found["models"] = {**found["models"], "raw2hsi": {"base_ch": 8}}
-    assert plan.differences(wanted, found) == []
+    assert wanted.differences(experiment, found) == []
 
 
 def test_differences_name_the_key_and_both_values():
-    wanted = plan.parameters(RAW, _expanded(base={"train.lr": 0.25})[0])
-    found = wanted.model_dump()
+    wanted, experiment, found = _changed(base={"train.lr": 0.25})
     found["train"]["lr"] = 0.5
     found["models"] = {**found["models"], "mstpp": {"n_feat": 31}}
-    assert plan.differences(wanted, found) == [
+    assert wanted.differences(experiment, found) == [
         "models.mstpp.stage is not set, not 1",
         "train.lr is 0.5, not 0.25",
     ]
 
 
 def test_parameters_that_are_not_valid_any_more_are_a_difference():
-    found = plan.differences(Params(), {"train": {"gone": 1}})
+    wanted, experiment, _ = _changed()
+    found = wanted.differences(experiment, {"train": {"gone": 1}})
     assert len(found) == 1
     assert "train.gone: unknown key" in found[0]
 
 
-_KEYS = st.from_regex(r"[a-z]{1,3}", fullmatch=True)
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"model": "resnet"}, r"params\.yaml has no block models\.resnet; it has mstpp"),
+        ({"models": {"mstpp": {}, "mstp": {}}}, r"models\.mstp: there is no model of that name \(close: mstpp"),
+        ({"model": "example", "models": {"example": {"wide": 3}}}, r"wide: unknown key; did you mean 'width'"),
+        ({"model": "raw2hsi"}, r"'raw2hsi' cannot take the input of track 2"),
+    ],
+)
+def test_what_no_training_could_be_made_of_is_refused(given, message):
+    with pytest.raises(UserError, match=message):
+        PROJECT.check(validated(Params, RAW | given, "params.yaml"))
 
 
-@given(st.dictionaries(_KEYS, st.recursive(st.integers(), lambda part: st.dictionaries(_KEYS, part, min_size=1))))
+_KEYS = st.sampled_from(["a", "b", "lr"])
+_NESTED = st.recursive(st.integers(), lambda part: st.dictionaries(_KEYS, part, min_size=1), max_leaves=6)
+
+
+@given(st.dictionaries(_KEYS, _NESTED))
 def test_flat_and_nested_are_inverse(values):
     assert plan.nested(plan.flat(values)) == values

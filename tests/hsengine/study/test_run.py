@@ -1,165 +1,164 @@
+import fcntl
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
 import pytest
 
 from hsengine.base.errors import UserError
-from hsengine.base.params import read_yaml, validated
-from hsengine.study import experiments, plan, run
-from hsengine.study.experiments import Record
-from hsengine.study.plan import Study
+from hsengine.study import calls, experiments, plan, run, snapshot
+from hsengine.study.plan import Experiment
+from hsengine.study.pool import Pool
+from hsengine.study.snapshot import Snapshot
 
-STUDY = validated(
-    Study, {"name": "s", "base": {"model": "example"}, "variants": {"a": None, "b": {"train.lr": 0.5}}}, "s.yaml"
-)
+STUDY = "name: s\nvariants:\n  a: {train.lr: 0.25}\n  b: {train.lr: 0.5}\n  broken: {fail: true}\n"
 
 
-def _record(name, params, state):
-    return Record(name, state, "r", "b", params, {})
+COPIES = experiments.folder() / "copies"
 
 
-def _params(raw, experiment):
-    return plan.parameters(raw, experiment).model_dump()
+def _until(condition):
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
-@pytest.fixture
-def raw(params_file):
-    return read_yaml(params_file)
+def _plan(project, text=STUDY):
+    file = Path("studies", "s.yaml")
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(text)
+    return plan.load(file, "params.yaml", project)
 
 
-def test_what_is_done_or_under_way_is_skipped_and_what_failed_runs_again(raw):
-    study = validated(Study, {"name": "s", "seeds": 5, "base": {"model": "example"}}, "s.yaml")
-    wanted = plan.expand(study, raw)
-    states = ["done", "running", "queued", "failed"]
-    records = {
-        one.name: _record(one.name, _params(raw, one), state) for one, state in zip(wanted, states, strict=False)
-    }
-    assert [one.name for one in run.missing(wanted, records, raw)] == ["s-base-s3", "s-base-s4"]
-
-
-def test_an_experiment_of_that_name_with_other_parameters_is_an_error_that_says_what_to_do(raw):
-    wanted = plan.expand(STUDY, raw)
-    other = _params(raw, wanted[1])
-    other["train"]["lr"] = 0.25
-    for state, command in (("done", "dvc exp remove s-b"), ("queued", "dvc queue remove s-b")):
-        with pytest.raises(UserError, match=rf"(?s)another name.*{command} .*train\.lr is 0\.25, not 0\.5"):
-            run.missing(wanted, {"s-b": _record("s-b", other, state)}, raw)
-
-
-def test_models_are_made_before_anything_is_queued(raw, params_file, dvc):
-    for changes, message in (
-        ({"models.example.wide": 3}, r"wide: unknown key; did you mean 'width'"),
-        ({"model": "raw2hsi"}, r"'raw2hsi' cannot take the input of track 2"),
-    ):
-        study = validated(Study, {"name": "s", "base": {"model": "example"} | changes}, "s.yaml")
-        with pytest.raises(UserError, match=message):
-            run.run(study, params_file, jobs=1, say=print)
-    assert dvc.added == []
-
-
-class _Following:
-    """A follower of the two experiments of `STUDY`, one look at a time."""
-
-    def __init__(self, dvc, raw):
-        self.said = []
-        self.follower = run.Follower(STUDY, 1, self.said.append)
-        self.pending = {one.name: one for one in plan.expand(STUDY, raw)}
-        dvc.set("s-a", "Running")
-        dvc.set("s-b", "Queued")
-
-    def look(self):
-        found = self.follower.ended(self.pending)
-        for name in found:
-            del self.pending[name]
-        return found
-
-
-@pytest.fixture
-def following(dvc, raw):
-    return _Following(dvc, raw)
-
-
-def test_an_experiment_with_a_reference_is_done_and_a_failed_one_failed(dvc, following):
-    assert following.look() == {}
-    dvc.finish("s-a", 0.5)
-    dvc.set("s-b", "Failed")
-    assert following.look() == {"s-a": True, "s-b": False}
-
-
-def test_an_experiment_that_the_list_misses_once_is_waited_for(dvc, following):
-    dvc.set("s-a", None)
-    assert following.look() == {}
-    dvc.set("s-a", "Running")
-    assert following.look() == {}
-    dvc.set("s-a", None)
-    assert following.look() == {}
-    assert following.look() == {"s-a": False}
-
-
-def test_what_a_killed_worker_leaves_is_queued_again_but_not_for_ever(dvc, following):
-    dvc.set("s-b", None)
-    del following.pending["s-b"]
-    for attempt in range(1, 3):
-        dvc.set("s-a", "Running")
-        dvc.active = 0
-        assert following.look() == {}
-        assert following.look() == {}
-        assert dvc.given_up == dvc.forgotten == dvc.added == ["s-a"] * attempt
-        assert dvc.starts == attempt
-        dvc.active = 1
-        assert following.look() == {}
-    dvc.set("s-a", "Running")
-    dvc.active = 0
-    assert following.look() == {}
-    assert following.look() == {"s-a": False}
-    assert following.said == ["s-a: DVC's worker is gone; queueing it again"] * 2
-
-
-def test_a_result_that_a_killed_worker_did_not_hand_over_is_made_again(dvc, following):
-    dvc.set("s-a", "Success")
-    assert following.look() == {}
-    assert dvc.added == ["s-a"]
-
-
-def test_workers_are_started_again_where_the_queue_stands_still(dvc, following):
-    dvc.set("s-a", None)
-    del following.pending["s-a"]
-    dvc.active = 0
-    following.look()
-    assert dvc.starts == 0
-    following.look()
-    assert dvc.starts == 1
-    assert dvc.added == []
-
-
-def test_a_study_queues_waits_and_reports(dvc, params_file, monkeypatch):
+def _run(project, text=STUDY, jobs=2):
     said = []
-    look = run.Follower.ended
+    return run.run(_plan(project, text), jobs=jobs, say=said.append), said
 
-    def ends(self, pending):
-        for name in list(pending)[:1]:
-            dvc.finish(name, 0.5) if name == "s-a" else dvc.set(name, "Failed")
-        return look(self, pending)
 
-    monkeypatch.setattr(run.Follower, "ended", ends)
-    outcome = run.run(STUDY, params_file, jobs=1, say=said.append)
-    assert said == ["2 experiments: 0 done, 0 queued or running already, 2 to queue"]
-    assert (outcome.done, outcome.failed) == (["s-a"], ["s-b"])
-    with pytest.raises(UserError, match=r"(?s)1 of 2 experiments failed.*dvc queue logs s-b"):
+def _gain(name):
+    return experiments.read([name])[name].measure("outputs/metrics.json", "gain")
+
+
+def test_a_study_runs_skips_what_is_done_and_tries_again_what_failed(project, capfd):
+    outcome, said = _run(project)
+    assert said[0] == "3 experiments: 0 done, 3 to run"
+    assert "dvc.lock" in said[1]
+    assert (outcome.done, outcome.failed) == (["s-a", "s-b"], ["s-broken"])
+    assert (_gain("s-a"), _gain("s-b")) == (0.25, 0.5)
+    with pytest.raises(UserError, match=r"(?s)1 of 3 experiments failed.*failed to reproduce 'evaluate' \(see (\S+)\)"):
         outcome.check()
+    assert "no mosaics here" in experiments.log("s-broken").read_text()
+    assert "s-a: done" in capfd.readouterr().out
+
+    Path("stage.py").write_text(Path("stage.py").read_text().replace('sys.exit("no mosaics here")', "pass"))
+    outcome, said = _run(project)
+    assert said[0] == "3 experiments: 2 done, 1 to run"
+    assert outcome.failed == []
+    assert not list(COPIES.iterdir())
 
 
-def test_where_dvc_cannot_list_lost_experiments_are_given_up(dvc, monkeypatch):
-    dvc.set("s-a", "Running")
-    dvc.active = 0
-    answers = iter([UserError("DVC cannot list"), {}])
+def test_an_experiment_of_that_name_with_other_parameters_is_an_error_that_says_what_to_do(project):
+    _run(project, "name: s\nvariants: {b: {train.lr: 0.5}}\n")
+    with pytest.raises(UserError, match=r"(?s)another name.*dvc exp remove s-b .*train\.lr is 0\.5, not 0\.75"):
+        _run(project, "name: s\nvariants: {b: {train.lr: 0.75}}\n")
+    assert _run(project, "name: s\nvariants: {b: {train.lr: 0.5, machine.workers: 3}}\n")[0].failed == []
 
-    def read(names):
-        answer = next(answers)
-        if isinstance(answer, UserError):
-            raise answer
-        return answer
 
-    monkeypatch.setattr(experiments, "read", read)
-    assert run.records_of(["s-a"]) == {}
-    assert dvc.given_up == ["s-a"]
+def test_what_could_not_be_trained_is_named_before_anything_runs(project):
+    with pytest.raises(UserError, match=r"The experiment 's-a-s0': there is no model 'huge'"):
+        _run(project, "name: s\nvariants: {a: {model: huge}}\nseeds: 3\n")
+    assert not experiments.folder().exists()
+
+
+def test_experiments_start_from_the_files_as_they_were_when_the_study_began(project):
+    Path("offset.txt").write_text("1")
+    Path("new.txt").write_text("unknown to git")
+    found = Snapshot.take()
+    Path("offset.txt").write_text("2")
+    with Pool(found, "evaluate", 1, print) as pool:
+        assert pool.run(Experiment("s-a", "a", {"train.lr": 0.5}))
+    assert _gain("s-a") == 1.5
+    assert Path("offset.txt").read_text() == "2"
+    assert calls.git("show", f"{experiments.finished()['s-a'][1]}:new.txt") is None
+
+
+@pytest.mark.parametrize("depth", [None, 1])
+def test_a_clone_that_is_shallow_or_not_makes_copies(project, tmp_path, monkeypatch, depth, helpers):
+    git = helpers.git
+    git("commit", "-q", "--allow-empty", "-m", "another")
+    shallow = [] if depth is None else ["--depth", str(depth)]
+    git("clone", "-q", *shallow, Path.cwd().as_uri(), str(tmp_path / "clone"))
+    monkeypatch.chdir(tmp_path / "clone")
+    git("config", "user.email", "test@example.org")
+    git("config", "user.name", "Test")
+    assert _run(project, "name: s\nvariants: {a: {train.lr: 0.5}}\n")[0].done == ["s-a"]
+
+
+def test_experiments_that_run_are_stopped_with_their_state_saved(project):
+    said = []
+
+    with pytest.raises(KeyboardInterrupt), Pool(Snapshot.take(), "evaluate", 1, said.append) as pool:
+        ends = pool.each(pool.run, [Experiment(f"s-{n}", "s", {"sleep": 100}) for n in range(3)])
+        threading.Thread(target=lambda: list(ends)).start()
+        _until(lambda: list(COPIES.glob("*/outputs/curves/plots/metrics/val/*")))
+        raise KeyboardInterrupt
+    assert said[0].startswith("stopping s-0")
+    assert "state saved" in experiments.log("s-0").read_text()
+    assert experiments.finished() == {}
+    assert not list(COPIES.iterdir())
+
+
+def test_what_an_earlier_study_still_runs_is_waited_for(project):
+    said = []
+    with Pool(Snapshot.take(), "evaluate", 1, said.append) as pool:
+        experiments.folder().mkdir(parents=True)
+        with experiments.log("s-a").open("ab") as log:
+            fcntl.flock(log, fcntl.LOCK_EX)
+            assert experiments.read(["s-a"])["s-a"].state == "running"
+            thread = threading.Thread(target=pool.run, args=[Experiment("s-a", "a", {})])
+            thread.start()
+            _until(lambda: said)
+        thread.join()
+    assert "s-a: an earlier run is still at it; waiting" in said[0]
+    assert experiments.read(["s-a"])["s-a"].state == "done"
+
+
+def test_a_study_that_was_killed_leaves_results_and_nothing_in_the_way(project):
+    """Its experiment ends without it; what was killed with it is taken off."""
+    script = (
+        "from hsengine.study import snapshot; from hsengine.study.pool import Pool; "
+        "from hsengine.study.plan import Experiment; import sys; "
+        f"snapshot.DVC = {snapshot.DVC!r}; pool = Pool(snapshot.Snapshot.take(), 'evaluate', 1, print); "
+        "pool.run(Experiment('s-a', 'a', {'train.lr': 0.25, 'sleep': 1.5}))"
+    )
+    process = subprocess.Popen([sys.executable, "-c", script])
+    _until(lambda: list(COPIES.glob("s-a/outputs/curves/plots")))
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    shutil.copytree(Path(".dvc"), COPIES / "s-b" / ".dvc", ignore=lambda *_: ["tmp"])
+    outcome, _ = _run(project, "name: s\nvariants: {a: {train.lr: 0.25, sleep: 1.5}, b: {train.lr: 0.5}}\n")
+    assert outcome.failed == []
+    assert (_gain("s-a"), _gain("s-b")) == (0.25, 0.5)
+    assert not list(COPIES.iterdir())
+
+
+def test_below_the_root_of_a_repository_experiments_are_those_of_the_folder(project, tmp_path, monkeypatch, helpers):
+    root = tmp_path / "root"
+    for folder in (root, root / "challenges" / "toy"):
+        helpers.make_project(folder)
+    monkeypatch.chdir(root)
+    helpers.repository()
+    Path("offset.txt").write_text("7")
+    monkeypatch.chdir(root / "challenges" / "toy")
+    Path("offset.txt").write_text("1")
+    assert _run(project, "name: s\nvariants: {a: {train.lr: 0.5}}\n")[0].done == ["s-a"]
+    assert _gain("s-a") == 1.5
+    assert experiments.read(["s-a"])["s-a"].params["train"] == {"lr": 0.5}
 
 
 def test_notes_name_what_git_does_not_know(monkeypatch):
@@ -174,8 +173,8 @@ def test_notes_name_what_git_does_not_know(monkeypatch):
 def test_outside_of_a_project_the_remedy_is_named(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match="dvc init"):
-        experiments.check_project()
+        snapshot.check()
     (tmp_path / ".dvc").mkdir()
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     with pytest.raises(UserError, match="commit the project first"):
-        experiments.check_project()
+        snapshot.check()

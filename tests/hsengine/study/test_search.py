@@ -1,14 +1,13 @@
-import os
 import sys
+from pathlib import Path
 
 import pytest
 
-from hsdata import paths
 from hsengine.base.errors import UserError
-from hsengine.base.params import read_yaml, validated
-from hsengine.study import plan, run, search
-from hsengine.study.plan import Study
-from hsengine.study.queue import Run
+from hsengine.base.params import validated
+from hsengine.study import experiments, search
+from hsengine.study.file import Study
+from hsengine.study.plan import Plan
 
 SPACE = {
     "train.lr": {"low": 1e-4, "high": 1e-1, "log": True},
@@ -17,139 +16,102 @@ SPACE = {
 }
 
 
-def _study(trials=6, space=SPACE, **given):
-    whole = {"name": "s", "base": {"model": "example"}, "search": {"trials": trials, "space": space, **given}}
-    return validated(Study, whole, "s.yaml")
-
-
 @pytest.fixture
-def ending(dvc, params_file, monkeypatch):
-    """Trials end at the first look, with a value by their learning rate."""
-    raw = read_yaml(params_file)
-    tried = {}
-    look = run.Follower.ended
-    monkeypatch.setattr(search, "_PAUSE", 0.0)
+def hunt(project, raw):
+    """Run a search: its outcome, and what was said."""
 
-    def ends(self, pending):
-        for name, one in pending.items():
-            tried[name] = {key: one.values[key] for key in SPACE if key in one.values}
-            if dvc.ends is None or dvc.ends(name):
-                lr = one.values["train.lr"]
-                dvc.finish(name, 1 - abs(lr - 0.01), plan.parameters(raw, one).model_dump())
-            else:
-                dvc.set(name, "Failed")
-        return look(self, pending)
+    def run(trials=6, space=SPACE, jobs=1, base=None, **given):
+        whole = {"name": "s", "base": base or {}, "search": {"trials": trials, "space": space, **given}}
+        said = []
+        plan = Plan(validated(Study, whole, "s.yaml"), project, raw)
+        outcome = search.run(plan, jobs=jobs, say=said.append)
+        values = {one.name: one.values for one in search.trials(plan)[0]}
+        tried = {name: {key: held[key] for key in space} for name, held in values.items() if held.keys() >= set(space)}
+        return outcome, said, tried
 
-    monkeypatch.setattr(run.Follower, "ended", ends)
-    return tried
+    return run
 
 
-def _run(study, params_file, jobs=1):
-    said = []
-    return search.run(study, params_file, jobs=jobs, say=said.append), said
+def _forget(name):
+    baseline, _ = experiments.finished()[name]
+    assert experiments.git("update-ref", "-d", f"refs/exps/{baseline[:2]}/{baseline[2:]}/{name}") is not None
 
 
-def test_values_are_in_the_space_and_of_its_types(dvc, ending, params_file):
-    outcome, said = _run(_study(), params_file)
-    assert outcome.done == [f"s-t{number:03d}" for number in range(6)]
-    assert said[0] == "6 trials: 0 ended, 0 queued or running already, 6 to come"
-    for values in ending.values():
+def test_values_are_in_the_space_and_a_search_that_was_broken_off_goes_on_as_it_would_have(hunt):
+    outcome, said, tried = hunt(4)
+    assert outcome.done == [f"s-t{number:03d}" for number in range(4)]
+    assert said[0] == "4 trials: 0 ended, 4 to run"
+    assert f"best so far {max(v['train.lr'] for v in tried.values()):.4f}" in said[-1]
+    for values in tried.values():
         assert 1e-4 <= values["train.lr"] <= 1e-1
         assert type(values["train.batch_size"]) is int
         assert 1 <= values["train.batch_size"] <= 8
         assert values["train.optimizer"] in ("adam", "adamw")
-    assert len({str(values) for values in ending.values()}) == 6
+    assert len({str(values) for values in tried.values()}) == 4
+    for name in ("s-t002", "s-t003"):
+        _forget(name)
+        experiments.log(name).unlink()
+    (experiments.folder() / "s.journal").unlink()
+    _, said, again = hunt(4)
+    assert said[0] == "4 trials: 2 ended, 2 to run"
+    assert again == tried
 
 
-def test_a_search_that_was_broken_off_tries_what_it_would_have_tried(dvc, ending, params_file):
-    _run(_study(14), params_file)
-    whole = dict(ending)
-    for number in (11, 12, 13):
-        del dvc.records[f"s-t{number:03d}"]
-    ending.clear()
-    dvc.added.clear()
-    _, said = _run(_study(14), params_file)
-    assert said[0] == "14 trials: 11 ended, 0 queued or running already, 3 to come"
-    assert dvc.added == ["s-t011", "s-t012", "s-t013"]
-    assert ending == {name: whole[name] for name in dvc.added}
+def test_another_seed_tries_other_values(hunt):
+    first = hunt(1)[2]
+    _forget("s-t000")
+    (experiments.folder() / "s.journal").unlink()
+    assert hunt(1, seed=1)[2] != first
 
 
-def test_another_seed_tries_other_values(dvc, ending, params_file):
-    _run(_study(1), params_file)
-    first = ending.pop("s-t000")
-    dvc.records.clear()
-    _run(_study(1, seed=1), params_file)
-    assert ending["s-t000"] != first
+def test_a_trial_that_failed_is_run_again_with_its_values(hunt):
+    outcome, _, tried = hunt(1, base={"fail": True})
+    assert outcome.failed == ["s-t000"]
+    outcome, _, again = hunt(1)
+    assert (outcome.done, again) == (["s-t000"], tried)
 
 
-def test_several_jobs_are_under_way_at_once(dvc, ending, params_file):
-    outcome, _ = _run(_study(5), params_file, jobs=3)
-    assert sorted(outcome.done) == [f"s-t{number:03d}" for number in range(5)]
-
-
-def test_a_failed_trial_is_tried_again_with_its_values(dvc, ending, params_file):
-    dvc.ends = lambda name: name != "s-t001"
-    outcome, _ = _run(_study(3), params_file)
-    assert outcome.failed == ["s-t001"]
-    raw, values = read_yaml(params_file), ending["s-t001"]
-    params = plan.parameters(raw, plan.trial(_study(3), 1, values)).model_dump()
-    dvc.records["s-t001"] = search.Record("s-t001", "failed", "r", "b", params, {})
-    dvc.ends = None
-    ending.clear()
-    outcome, _ = _run(_study(3), params_file)
-    assert ending == {"s-t001": values}
-    assert dvc.forgotten == ["s-t001"]
-    assert outcome.failed == []
-
-
-def test_a_search_without_any_result_ends_early(dvc, ending, params_file):
-    dvc.ends = lambda name: False
-    outcome, said = _run(_study(20), params_file)
+def test_a_search_without_any_result_ends_early(hunt):
+    outcome, said, _ = hunt(20, base={"fail": True})
     assert len(outcome.failed) == 3
-    assert said[-1] == "The first 3 trials failed: no more are begun."
+    assert "see .dvc/tmp/studies/s-t002.log" in said[-1]
 
 
-def test_a_trial_below_the_median_is_stopped_and_remembered(dvc, ending, params_file, tmp_path, monkeypatch):
-    study = _study(2, {"train.lr": SPACE["train.lr"]}, startup=1)
-    stopped = []
-    dvc.ends = lambda name: name == "s-t000"
-    dvc.curves["s-t000"] = {0: 0.5, 1: 0.9}
-    curve = tmp_path / paths.CURVES / "plots" / "metrics" / "val" / "SSC.tsv"
-    curve.parent.mkdir(parents=True)
-    curve.write_text("step\tSSC\n0\t0.4\n")
-    dvc.runs = [Run("s-t001", "r", "b", tmp_path, os.getpid())]
-    monkeypatch.setattr(Run, "stop", lambda self: stopped.append(self.name))
-    outcome, said = _run(study, params_file)
-    assert stopped == ["s-t001"]
-    assert "s-t001: worse than the median at epoch 0, stopped" in said
+def test_a_trial_below_the_median_is_stopped_and_remembered(hunt):
+    space = {"train.lr": {"low": 0.1, "high": 0.9}}
+    best, _, tried = hunt(1, space)
+    assert best.done == ["s-t000"]
+    # All later ones are worse, and would take long.
+    stage = Path("stage.py")
+    stage.write_text(stage.read_text().replace('params["sleep"]', "100").replace("value = ", "value = -1 + "))
+    outcome, said, tried = hunt(2, space, startup=1)
     assert (outcome.done, outcome.failed) == (["s-t000"], [])
-    assert search.pruned(study)["s-t001"]["course"] == [[0, 0.4]]
-    dvc.added.clear()
-    _, said = _run(study, params_file)
-    assert said[0] == "2 trials: 2 ended, 0 queued or running already, 0 to come"
-    assert dvc.added == []
+    assert any("s-t001: worse than the median at epoch 1, stopped" in line for line in said)
+    _, said, again = hunt(2, space, startup=1)
+    assert said == ["2 trials: 2 ended, 0 to run"]
+    assert again == tried
 
 
-def test_a_space_that_lost_a_trial_is_an_error(dvc, ending, params_file):
-    _run(_study(1), params_file)
-    narrow = SPACE | {"train.lr": {"low": 0.5, "high": 0.9}}
+def test_a_space_that_lost_a_trial_is_an_error(hunt):
+    hunt(1)
     with pytest.raises(UserError, match=r"'s-t000' was made with another space"):
-        _run(_study(1, narrow), params_file)
+        hunt(1, SPACE | {"train.lr": {"low": 0.5, "high": 0.9}})
 
 
-def test_both_ends_of_the_space_are_checked_before_the_first_trial(dvc, params_file):
+def test_both_ends_of_the_space_are_checked_before_the_first_trial(hunt):
     for space, message in (
         ({"train.lr": {"low": -0.5, "high": 0.5}}, r"train\.lr: -0\.5 is not allowed"),
         ({"train.epochs": {"low": 1, "high": 1.5}}, r"train\.epochs: 1\.5 is not allowed"),
-        ({"train.optimizer": ["adam", "sdg"]}, r"train\.optimizer: 'sdg' is not allowed"),
+        ({"train.schedule": ["cosine", "cosinus"]}, r"train\.schedule: 'cosinus' is not allowed"),
         ({"train.wide": [1, 2]}, r"train\.wide: unknown key"),
+        ({"model": ["small", "huge"]}, r"there is no model 'huge'"),
     ):
         with pytest.raises(UserError, match=message):
-            _run(_study(1, space), params_file)
-    assert dvc.added == []
+            hunt(1, space)
+    assert not experiments.folder().exists()
 
 
-def test_without_optuna_the_remedy_is_named(params_file, monkeypatch):
+def test_without_optuna_the_remedy_is_named(hunt, monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(UserError, match=r"pip install .*\[study\]"):
-        _run(_study(), params_file)
+        hunt()

@@ -1,5 +1,4 @@
 import io
-import json
 
 import numpy as np
 import pytest
@@ -7,25 +6,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from hsdata import paths
 from hsengine.base.params import validated
-from hsengine.study import experiments, plan, table
+from hsengine.study import experiments, table
 from hsengine.study.experiments import Record
-from hsengine.study.plan import Study
-from hsmodels import pictures
+from hsengine.study.file import Study
+from hsengine.study.plan import Plan
+from hsmodels.project import PROJECT
 
 FILE = "outputs/metrics.json"
 
 
 def _study(labels=("plain", "fast"), kind="variants", repeats=2, **given):
     whole = {"name": "trial", kind: dict.fromkeys(labels), "seeds": repeats, **given}
-    study = validated(Study, whole, "study.yaml")
-    return study, plan.expand(study, {"models": {"mstpp": {}}, "model": "mstpp"})
+    found = Plan(validated(Study, whole, "study.yaml"), PROJECT, {"models": {"mstpp": {}}, "model": "mstpp"})
+    return found, found.experiments()
 
 
 def _record(name, value, state="done", baseline="b" * 40, **further):
     metrics = {FILE: {"SSC": value, **further}} if state == "done" else {}
-    return Record(name, state, "a" * 40, baseline, {}, metrics)
+    return Record(name, state, "a" * 40 if state == "done" else "", baseline, {}, metrics)
 
 
 def _records(values, planned):
@@ -102,7 +101,7 @@ def test_the_table_for_the_terminal_holds_the_same_cells():
     found = table.rows(study, planned, _records([0.1, 0.2, 0.3, 0.4], planned))
     lines = table.cells(study, found)
     console = Console(file=io.StringIO(), width=200)
-    console.print(table.made(study.name, table.header(study, found), lines))
+    console.print(table.made(study.study.name, table.header(study, found), lines))
     for cell in (cell for line in lines for cell in line):
         assert cell in console.file.getvalue()
 
@@ -126,7 +125,8 @@ def test_remarks_say_what_is_missing_and_mixed():
     found = "\n".join(table.remarks(study, planned, records))
     assert "1 running: trial-b-s1" in found
     assert "1 failed: trial-b-s0" in found
-    assert "1 not queued yet: trial-c-s1" in found
+    assert ".dvc/tmp/studies/NAME.log shows why" in found
+    assert "1 not run yet: trial-c-s1" in found
     assert "1 without SSC in outputs/metrics.json: trial-c-s0" in found
     assert "different commits: 2 from bbbbbbb, 1 from ccccccc" in found
 
@@ -135,7 +135,7 @@ def test_a_measure_is_found_by_its_dotted_name_and_only_as_a_number():
     record = _record("x", 0.5, category={"books": {"SSC": 0.25}}, flag=True, word="a")
     assert record.measure(FILE, "category.books.SSC") == 0.25
     assert [record.measure(FILE, name) for name in ("category", "flag", "word", "none.SSC")] == [None] * 4
-    assert record.measure("other.json", "SSC") is None
+    assert _record("x", None, "failed").measure("other.json", "SSC") is None
 
 
 def test_the_picture_has_the_mean_course_of_each_label(tmp_path, monkeypatch):
@@ -148,7 +148,8 @@ def test_the_picture_has_the_mean_course_of_each_label(tmp_path, monkeypatch):
         "plain": [[0, pytest.approx(0.2)], [1, pytest.approx(0.3)]],
         "fast": [[5, 1.0]],
     }
-    pictures.save(figure, tmp_path / "curves.png")
+    courses = iter([{0: 0.1, 1: 0.2}, {}, {}, {}])
+    table.draw(study, planned, _records([0.5, 0.6, 0.7, 0.8], planned), tmp_path / "curves.png")
     assert (tmp_path / "curves.png").stat().st_size > 1000
 
 
@@ -166,12 +167,18 @@ def test_a_growing_curve_is_read_without_its_unfinished_line(tmp_path):
     assert experiments.growing_curve(tmp_path, "val/SSC") == {0: 0.25, 2: 0.5}
 
 
-def test_whole_numbers_as_keys_survive_dvcs_json():
-    row = {
-        "name": "a",
-        "revs": [{"rev": "1", "data": {"params": {"params.yaml": {"data": {"augment": {"crop_steps": {"3": 64}}}}}}}],
-    }
-    record = experiments._record(json.loads(json.dumps(row)), "2")
-    assert record.params == {"augment": {"crop_steps": {3: 64}}}
-    assert record.state == "done"
-    assert str(paths.METRICS) == FILE
+@given(st.lists(st.integers(-100, 100), min_size=3, max_size=8, unique=True))
+def test_differences_are_told_from_zero_as_by_students_test(values):
+    from scipy.stats import ttest_1samp
+
+    assert table.Value.of(values).is_told_from_zero == (ttest_1samp(values, 0.0).pvalue < 0.05)
+
+
+def test_a_difference_that_may_be_chance_is_marked():
+    study, planned = _study(("plain", "same", "better"), repeats=3)
+    records = _records([0.5, 0.6, 0.7, 0.52, 0.57, 0.72, 0.61, 0.7, 0.82], planned)
+    cells = {line[0]: line[2] for line in table.cells(study, table.rows(study, planned, records))}
+    assert cells["same"].endswith("n.s.")
+    assert cells["better"] == "+0.1100 ± 0.0100"
+    assert "Student's t test" in table.remarks(study, planned, records)[0]
+    assert table.Value.of([0.5]).is_told_from_zero is False
