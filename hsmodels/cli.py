@@ -25,6 +25,14 @@ ParamsFile = Annotated[Path, typer.Option("--params", help="The parameter file."
 
 
 @app.command()
+def code() -> None:
+    """Note what code each stage runs through, so that an edit reruns the stages that follow from it."""
+    from hsmodels import code as stage
+
+    typer.echo(stage.run())
+
+
+@app.command()
 def train(params: ParamsFile = Path("params.yaml")) -> None:
     """Train the model that params.yaml names."""
     from hsmodels import train as stage

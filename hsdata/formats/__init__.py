@@ -14,6 +14,8 @@ from pathlib import Path, PurePosixPath
 from hsdata.cube import Cube
 from hsengine.base.errors import UserError
 
+__loads__ = ("hsdata.formats.*",)
+
 READERS: dict[str, str] = {
     ".h5": "hdf5",
     ".hdf5": "hdf5",

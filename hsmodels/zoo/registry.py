@@ -20,6 +20,8 @@ from hsengine.base.errors import UserError
 from hsengine.base.params import Section, validated
 from hsmodels.zoo.composed import Residual, Striped
 
+__loads__ = ("hsmodels.zoo.*",)
+
 Factory = TypeVar("Factory", bound=Callable[..., nn.Module])
 State = Mapping[str, Tensor]
 
