@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import importlib.metadata
 import platform
 import subprocess
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +19,12 @@ import hsengine
 import hsmodels
 from hsengine.base.files import file_hash
 from hsengine.train import Identity
+from hsmodels.code import STAGES
 from hsmodels.params import Params
 from hsmodels.zoo import pretrained
 
 # A training that ran out of time goes on from its state with more of it.
 EXTENDABLE = {"max_minutes"}
-# Modules from which everything that trains is imported; the models are found by their folder.
-ENTRIES = ("hsmodels.reconstruction", "hsengine.train.run")
-MODELS = "hsmodels.zoo"
 CONTENT = ["id", "split", "category", "synthetic", "cube_hash", "input_hash"]
 PACKAGES = ("torch", "accelerate", "numpy", "zarr", "safetensors", "dvc", "dvclive")
 
@@ -59,11 +56,9 @@ def identity(params: Params, training: pd.DataFrame, held_out: pd.DataFrame) -> 
 
 
 def code_hash() -> str:
-    """Hash of the sources that training runs through, and of the libraries that decide the last bits."""
-    digest = hashlib.blake2b(f"{torch.__version__} {np.__version__}".encode(), digest_size=16)
-    for name, file in sorted(_sources().items()):
-        digest.update(name.encode() + b"\0" + file.read_bytes() + b"\0")
-    return digest.hexdigest()
+    """Hash of the code that training runs through, and of the libraries that decide the last bits."""
+    text = f"{torch.__version__} {np.__version__} {code.code_hash(STAGES['train'])}"
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def data_hash(training: pd.DataFrame, held_out: pd.DataFrame) -> str:
@@ -81,40 +76,6 @@ def surroundings() -> dict[str, Any]:
         "python": platform.python_version(),
         "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
     }
-
-
-def _sources() -> dict[str, Path]:
-    """The modules of both packages that training imports, and their files."""
-    zoo = Path(_file(MODELS) or "").parent
-    waiting = [*ENTRIES, MODELS, *(f"{MODELS}.{file.stem}" for file in zoo.glob("*.py"))]
-    found: dict[str, Path] = {}
-    while waiting:
-        name = waiting.pop()
-        file = _file(name)
-        if file is None or name in found:
-            continue
-        found[name] = file
-        waiting += [name.rpartition(".")[0], *_imports(ast.parse(file.read_text(encoding="utf-8")))]
-    return found
-
-
-def _imports(tree: ast.AST) -> Iterator[str]:
-    """Names that may be modules, of every import in a source."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
-
-
-def _file(name: str) -> Path | None:
-    """The source of a module of these packages; None for other names."""
-    for package in (hsengine, hsdata, hsmodels):
-        if name.partition(".")[0] == package.__name__:
-            place = Path(str(package.__file__)).parent.joinpath(*name.split(".")[1:])
-            return next((file for file in (place.with_suffix(".py"), place / "__init__.py") if file.is_file()), None)
-    return None
 
 
 def _files(given: Mapping[str, Any]) -> Iterable[tuple[str, str]]:

@@ -207,12 +207,6 @@ def test_what_a_training_is_made_of_decides_whose_state_it_takes(project, tmp_pa
     assert key(start) != before
 
 
-def test_the_sources_that_training_runs_through_are_found():
-    found = records._sources()
-    assert {"hsengine.train.loop", "hsmodels.zoo.raw2hsi", "hsmodels.losses", "hsdata.batches.augment"} <= found.keys()
-    assert not {"hsmodels.evaluate", "hsmodels.cli", "hsdata.convert"} & found.keys()
-
-
 def test_pictures_of_held_out_samples_stand_beside_the_curves(project):
     train.run(_params(pictures=1, epochs=1))
     assert len(list(paths.CURVES.rglob("comparison.png"))) == 1
