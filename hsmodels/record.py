@@ -14,9 +14,6 @@ import numpy as np
 import pandas as pd
 import torch
 
-import hsdata
-import hsengine
-import hsmodels
 from hsengine.base.files import file_hash
 from hsengine.train import Identity
 from hsmodels.code import STAGES

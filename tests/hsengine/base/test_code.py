@@ -161,6 +161,17 @@ def test_a_name_that_is_not_there_is_named(made):
 
 
 def test_sources_that_differ_have_different_texts():
-    texts = ["return", "return None", "x = 1", "x = True", "x = '1'", "x = b'1'", "f(*a)", "f(a)", "x: int", "x = [1, 2]"]
+    texts = [
+        "return",
+        "return None",
+        "x = 1",
+        "x = True",
+        "x = '1'",
+        "x = b'1'",
+        "f(*a)",
+        "f(a)",
+        "x: int",
+        "x = [1, 2]",
+    ]
     texts += ["x = [[1], 2]", "def f(): pass", "async def f(): pass", "def f(): 'doc'", "def f(a=None): pass", "{**a}"]
     assert len({code.canonical(ast.parse(text)) for text in texts}) == len(texts)
