@@ -17,10 +17,6 @@ def run(folder: str | Path) -> str:
         UserError: see `hsengine.base.template.make`.
     """
     made = template.make(template.place_of(Path(__file__).parent, FILES), FILES, folder)
-    steps = [
-        "cd " + str(folder),
-        "hsdata sample data   # or: hsdata fetch, or your own files",
-        "dvc add data",
-        "dvc repro",
-    ]
+    data = "hsdata sample data   # or hsdata fetch, or your own files in data/"
+    steps = [f"cd {folder}", data, "dvc add data", "dvc repro"]
     return "\n".join(["made " + "; ".join(made), "next:", *(f"  {step}" for step in steps)])

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from hsengine.base import code
 from hsengine.base.files import file_hash
 from hsengine.train import Identity
 from hsmodels.code import STAGES

@@ -18,7 +18,8 @@ SOURCES = {
     "named": "from made.deep import best\n",
     "submodule": "from made.deep import other\n",
     "registry": (
-        'import importlib\n__loads__ = ("made.zoo.*",)\ndef load(name):\n    importlib.import_module(f"made.zoo.{name}")\n'
+        "import importlib\n__loads__ = ('made.zoo.*',)\n"
+        "def load(name):\n    importlib.import_module(f'made.zoo.{name}')\n"
     ),
     "zoo/__init__": "",
     "zoo/cat": "",
