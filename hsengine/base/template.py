@@ -13,6 +13,7 @@ from hsengine.base.files import explaining
 
 # What git and DVC put into a folder, and what makes nobody's files.
 _NOT_FILES = {".git", ".dvc", ".dvcignore", ".gitignore"}
+_CONFIG = Path(".dvc", "config")
 
 
 def place_of(package: Path, names: Iterable[str], inside: str = ".") -> Path:
@@ -69,6 +70,8 @@ def make(source: Path, names: Iterable[str], folder: str | Path) -> list[str]:
     if not (target / ".dvc").is_dir():
         apart = inside and not (target / ".git").exists()
         _call([sys.executable, "-m", "dvc", "init", "--quiet", *(["--subdir"] if apart else [])], target)
+        if (source / _CONFIG).is_file():
+            shutil.copyfile(source / _CONFIG, target / _CONFIG)
         said.append("DVC project")
     return said
 
