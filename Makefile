@@ -5,7 +5,7 @@ BIN := $(abspath $(VENV))/bin
 export PATH := $(BIN):$(PATH)
 unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
 
-.PHONY: demo test bench lint format clean
+.PHONY: demo test numeric bench lint format clean
 .DEFAULT_GOAL := demo
 
 $(VENV)/bin/python:
@@ -19,7 +19,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,tasks,export,report]'
 	@touch $@
 
 demo: $(VENV)/.installed ## sample data, the whole pipeline, the score as a table
@@ -30,10 +30,21 @@ demo: $(VENV)/.installed ## sample data, the whole pipeline, the score as a tabl
 test: $(VENV)/.installed-dev ## all tests, at most four at a time
 	python -m pytest --numprocesses auto --maxprocesses 4
 
-lint: $(VENV)/.installed-dev ## style, formatting, types
+# The tests of arithmetic, in what each kind of processor can do: torch's own kernels, then those of oneDNN.
+NUMERIC := tests/hsdata/test_bytes.py tests/hsdata/camera tests/hsmodels/test_losses.py tests/hsmodels/test_inference.py \
+  tests/hsmodels/zoo/test_kernel.py tests/hsmodels/zoo/test_baselines.py tests/hsengine/train/test_averaging.py
+PROCESSORS := ATEN_CPU_CAPABILITY=default ATEN_CPU_CAPABILITY=avx2 ATEN_CPU_CAPABILITY=avx512 ONEDNN_MAX_CPU_ISA=AVX2
+
+numeric: $(VENV)/.installed-dev ## the tests of arithmetic as other processors run them, with one thread and with two
+	@for processor in $(PROCESSORS); do for threads in 1 2; do \
+	  echo "== $$processor OMP_NUM_THREADS=$$threads"; \
+	  env $$processor OMP_NUM_THREADS=$$threads python -m pytest $(NUMERIC) || exit 1; done; done
+
+lint: $(VENV)/.installed-dev ## style, formatting, types, who imports whom
 	ruff check .
 	ruff format --check .
 	mypy
+	lint-imports
 
 format: $(VENV)/.installed-dev ## put the code into the house style
 	ruff format .

@@ -15,12 +15,10 @@ from hsdata.formats import zarr
 from hsdata.params import DataParams
 from hsengine.base import incremental
 from hsengine.base import workers as processes
+from hsengine.base.definitions import function_hash
 
 if TYPE_CHECKING:
     import pandas as pd
-
-VERSION = 1
-"""Raise it when the same cube comes to give other bytes: every store is then made anew."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +71,7 @@ def update(
 ) -> Summary:
     """Bring the stores `<out>/<split>/<id>.zarr` up to date with the catalog.
 
-    A store is written when its cube's content, `chunk`, `dtype` or this module's version differ from those it
+    A store is written when its cube's content, `chunk`, `dtype` or the code that makes it differ from those it
     was made with, or when it is damaged. Stores of samples that the catalog no longer holds are removed.
 
     Args:
@@ -103,7 +101,8 @@ def _job(row: raw.Row, out: Path, chunk: int, dtype: zarr.Dtype, scheduler: str 
     store = f"{name}.zarr"
     cube, place = raw.location(row["cube"], scheduler), raw.location(out / store, scheduler)
     work = Work(str(row["id"]), cube, place, raw.shape_of(row), chunk, dtype)
-    return incremental.Job(name, incremental.key_of(raw.content_of(row), chunk, dtype, VERSION), (store,), work)
+    key = incremental.key_of(raw.content_of(row), chunk, dtype, function_hash(convert))
+    return incremental.Job(name, key, (store,), work)
 
 
 def convert(work: Work) -> dict[str, float]:

@@ -18,12 +18,10 @@ from hsdata.formats import image
 from hsdata.params import DataParams
 from hsengine.base import incremental
 from hsengine.base import workers as processes
+from hsengine.base.definitions import function_hash
 
 if TYPE_CHECKING:
     import pandas as pd
-
-VERSION = 1
-"""Raise it when the same cube comes to give other pixels: every picture is then made anew."""
 
 
 class Summary(incremental.Summary):
@@ -57,7 +55,7 @@ def update(
 ) -> Summary:
     """Bring the pictures `<out>/<split>/<id>.png` up to date with the catalog.
 
-    A picture is made when its cube's content or this module's version differ from those it was made with, or
+    A picture is made when its cube's content or the code that makes it differ from those it was made with, or
     when it is damaged. Pictures of samples that the catalog no longer holds are removed.
 
     Args:
@@ -84,7 +82,7 @@ def _job(row: raw.Row, out: Path, scheduler: str | None) -> incremental.Job:
     picture = f"{name}.png"
     cube, place = raw.location(row["cube"], scheduler), raw.location(out / picture, scheduler)
     work = Work(cube, place, raw.shape_of(row))
-    return incremental.Job(name, incremental.key_of(raw.content_of(row), VERSION), (picture,), work)
+    return incremental.Job(name, incremental.key_of(raw.content_of(row), function_hash(render)), (picture,), work)
 
 
 def render(work: Work) -> None:

@@ -23,6 +23,7 @@ from hsdata.mixing.pairs import Planned, labels, plan, planned
 from hsdata.params import DataParams
 from hsengine.base import incremental
 from hsengine.base import workers as processes
+from hsengine.base.definitions import function_hash
 from hsengine.base.errors import UserError
 from hsengine.base.wording import listed
 
@@ -259,7 +260,7 @@ def _key(work: mixing.Work, first: Row, second: Row) -> str:
     camera = work.camera
     seen = [table if table is None else table.tolist() for table in (camera.sensitivities, camera.wavelengths)]
     picture = [*seen, camera.linear]
-    return incremental.key_of(sources, inputs, choices, picture, mixing.VERSION)
+    return incremental.key_of(sources, inputs, choices, picture, function_hash(mixing.make))
 
 
 def _catalogued(

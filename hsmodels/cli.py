@@ -21,6 +21,22 @@ app = typer.Typer(
 
 
 @app.command()
+def new(folder: Annotated[Path, typer.Argument(help="The folder to make; it may exist if it is empty.")]) -> None:
+    """Make a project folder of your own: pipeline, parameters, recipes and studies, with git and DVC."""
+    from hsmodels import new as verb
+
+    typer.echo(verb.run(folder))
+
+
+@app.command()
+def code() -> None:
+    """Note what code each stage runs through, so that an edit reruns the stages that follow from it."""
+    from hsmodels import code as stage
+
+    typer.echo(stage.run())
+
+
+@app.command()
 def train(params: ParamsFile = Path("params.yaml")) -> None:
     """Train the model that params.yaml names."""
     from hsmodels import train as stage

@@ -8,6 +8,7 @@ from typing import Any
 from hsengine.base.errors import UserError
 from hsengine.base.wording import close_matches, some
 from hsengine.project import Project, Work
+from hsmodels.code import STAGES
 from hsmodels.params import Params
 
 
@@ -53,6 +54,6 @@ PROJECT = Project(
     decides=_decides,
     fold=lambda number, of: {"index.strategy": "folds", "index.folds": of, "index.fold": number},
     folds="index.folds",
-    entries=("hsmodels.reconstruction", "hsengine.train.run"),
+    entries=STAGES["train"],
     packages=("torch", "accelerate", "numpy", "zarr", "safetensors", "dvc", "dvclive"),
 )

@@ -13,6 +13,9 @@ from hsengine.base.params import read_yaml, validated
 from hsengine.base.wording import close_matches
 from hsengine.project import Project
 
+# Stages name each other here, and each has a hash of its own.
+__loads__ = ()
+
 NAMES = ("salt", "landcover", "lenses", "biomass")
 KEY = "challenge"
 """The key of `params.yaml` that says which challenge it belongs to."""

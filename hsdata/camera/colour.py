@@ -15,6 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from hsengine.base.errors import UserError
 
+__loads__ = ("hsdata/tables/cie.csv",)
+
 VISIBLE: Final = (400.0, 700.0)
 """The wavelengths in nm, both included, that a render takes its light from."""
 

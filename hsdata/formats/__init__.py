@@ -24,6 +24,7 @@ from hsdata.formats.capture import Capture
 from hsengine.base.errors import UserError
 
 __all__ = ["READERS", "files", "is_url", "load", "open_cube"]
+__loads__ = ("hsdata.formats.*",)
 
 READERS: dict[str, str] = {
     ".h5": "hdf5",

@@ -17,9 +17,6 @@ from hsdata.camera.resize import bilinear, taps
 from hsdata.cube import Cube
 from hsdata.formats import hdf5, image, mosaic, zarr
 
-VERSION = 1
-"""Raise it when the same pair comes to give other bytes: every synthetic sample is then made anew."""
-
 # The least height of a strip of rows, in pixels, and the greatest that sparing a second decoding is worth.
 _ROWS = 64
 _MOST_ROWS = 512

@@ -9,6 +9,7 @@ import platformdirs
 
 DERIVED = Path("derived")
 CATALOG = DERIVED / "catalog.csv"
+CODE = DERIVED / "code"
 
 OUTPUTS = Path("outputs")
 MODEL = OUTPUTS / "model"

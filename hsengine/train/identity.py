@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import importlib.metadata
-import importlib.util
 import platform
 import subprocess
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
+from hsengine.base.code import code_hash
 from hsengine.base.settings import Train
 from hsengine.train.start import fingerprint
 from hsengine.train.state import Identity
@@ -47,11 +45,9 @@ def identity(work: Work, settings: Train, *, seed: int, entries: Iterable[str]) 
 
 
 def code(entries: Iterable[str]) -> str:
-    """Hash of the sources that modules run through, and of the libraries that decide the last bits."""
-    digest = hashlib.blake2b(f"{torch.__version__} {np.__version__}".encode(), digest_size=16)
-    for name, file in sorted(sources(entries).items()):
-        digest.update(name.encode() + b"\0" + file.read_bytes() + b"\0")
-    return digest.hexdigest()
+    """Hash of the code that modules run through, and of the libraries that decide the last bits."""
+    text = f"{torch.__version__} {np.__version__} {code_hash(entries)}"
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def surroundings(packages: Iterable[str]) -> dict[str, Any]:
@@ -63,46 +59,6 @@ def surroundings(packages: Iterable[str]) -> dict[str, Any]:
         "python": platform.python_version(),
         "packages": {name: importlib.metadata.version(name) for name in packages},
     }
-
-
-def sources(entries: Iterable[str]) -> dict[str, Path]:
-    """The modules of our packages that the entries import, and their files."""
-    waiting = list(entries)
-    found: dict[str, Path] = {}
-    while waiting:
-        name = waiting.pop()
-        if name.endswith(".*"):
-            init = _file(name.removesuffix(".*"))
-            waiting += [f"{name[:-1]}{file.stem}" for file in init.parent.glob("*.py")] if init else []
-            continue
-        file = _file(name)
-        if file is None or name in found:
-            continue
-        found[name] = file
-        waiting += [name.rpartition(".")[0], *_imports(ast.parse(file.read_text(encoding="utf-8")))]
-    return found
-
-
-def _imports(tree: ast.Module) -> Iterator[str]:
-    """Names that may be modules, of every import in a source, and those that it declares in `__loads__`."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
-        elif isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "__loads__":
-            yield from ast.literal_eval(node.value)
-
-
-def _file(name: str) -> Path | None:
-    """The source of a module of our packages; None for other names."""
-    top, *rest = name.split(".")
-    spec = importlib.util.find_spec(top) if top in ("hsengine", "hsdata", "hsmodels", "hstasks") else None
-    if spec is None or spec.origin is None:
-        return None
-    place = Path(spec.origin).parent.joinpath(*rest)
-    return next((file for file in (place.with_suffix(".py"), place / "__init__.py") if file.is_file()), None)
 
 
 def _git(*arguments: str) -> str | None:

@@ -17,6 +17,8 @@ from hsengine.base.wording import close_matches
 
 Kind = Literal["segmentation", "classification"]
 
+__loads__ = ("hstasks.networks.*",)
+
 _PACKAGE = "hstasks.networks"
 _FACTORIES: Mapping[str, Mapping[str, str]] = {
     "segmentation": {

@@ -16,7 +16,7 @@ from hsdata import paths
 from hsengine.base.errors import UserError
 from hsengine.base.files import write_text
 from hsengine.base.settings import Machine
-from hsengine.train.identity import identity, sources
+from hsengine.train.identity import identity
 from hsmodels import score, testing, train, zoo
 from hsmodels.heldout import data_hash, division
 from hsmodels.inference import finish, reconstruct
@@ -208,12 +208,6 @@ def test_what_a_training_is_made_of_decides_whose_state_it_takes(project, tmp_pa
     before = key(start)
     (tmp_path / "weights.pt").write_bytes(b"b")
     assert key(start) != before
-
-
-def test_the_sources_that_training_runs_through_are_found():
-    found = sources(PROJECT.entries)
-    assert {"hsengine.train.loop", "hsmodels.zoo.raw2hsi", "hsmodels.losses", "hsdata.batches.augment"} <= found.keys()
-    assert not {"hsmodels.evaluate", "hsmodels.cli", "hsdata.convert"} & found.keys()
 
 
 def test_pictures_of_held_out_samples_stand_beside_the_curves(project):
