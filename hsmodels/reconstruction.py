@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from hsdata import BAND_GRID, layout
+from hsdata import layout
 from hsdata.batches.dataset import CubeDataset
+from hsdata.cube import BAND_GRID
 from hsdata.params import Augment
 from hsengine.train.task import Batch, Direction, Row, Task, means
 from hsmodels import losses, pictures, scoring, zoo

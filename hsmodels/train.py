@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hsdata import BAND_GRID, paths
 from hsdata import catalog as catalogs
+from hsdata import paths
+from hsdata.cube import BAND_GRID
 from hsdata.index import leaks
 from hsengine import stage
 from hsengine.base.errors import UserError

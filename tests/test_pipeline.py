@@ -121,6 +121,7 @@ def test_every_stage_depends_on_the_code_that_it_runs_through():
         ("hsdata.layout", {"catalog", "index", "smote-plan", "smote", "train", "evaluate", "submit"}, set()),
         ("hsdata/tables/cie.csv", {"render", "smote", "train", "evaluate"}, {"convert"}),
         ("hsdata.convert", {"convert"}, {"catalog", "train", "evaluate"}),
+        ("hsdata.formats.envi", set(), {"catalog", "convert", "train", "evaluate"}),
         ("hsdata.cli", set(), set(CODE)),
         ("hsmodels.cli", set(), set(CODE)),
         ("hsengine.study.plan", set(), set(CODE)),

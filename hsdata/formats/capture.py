@@ -17,8 +17,6 @@ from hsdata.cube import Cube
 from hsdata.formats.wavelengths import NAMES, bare_name, in_nm, is_wavelengths
 from hsengine.base.errors import UserError
 
-__loads__ = ("hsdata.formats.*",)
-
 AXES = ("height,width,bands", "bands,height,width", "height,bands,width")
 """The orders of axes that a file may use."""
 
