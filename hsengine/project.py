@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import pkgutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from hsengine.base.settings import TrainingParams
 
 if TYPE_CHECKING:
     from hsengine.train.task import Task
+
+
+def at(place: str) -> Callable[..., Any]:
+    """A function of a module that is imported when the function is called, such as "hsmodels.train:prepare".
+
+    A project's stages ask the project, and it names them in this way: neither imports the other.
+    """
+
+    def call(*arguments: Any, **named: Any) -> Any:
+        return pkgutil.resolve_name(place)(*arguments, **named)
+
+    return call
 
 
 @dataclass(frozen=True)
@@ -51,7 +64,6 @@ class Project:
         entries: the modules from which everything is imported that decides a training's result.
         packages: distributions whose versions the record names.
         recipes: the folder of its recipes, relative to the project's folder.
-        advice: what to do about a fault in this project's own words: `memory` when the device has too little of it.
     """
 
     name: str
@@ -68,4 +80,3 @@ class Project:
     entries: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()
     recipes: str = "recipes"
-    advice: Mapping[str, str] = field(default_factory=dict)

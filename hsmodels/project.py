@@ -7,15 +7,9 @@ from typing import Any
 
 from hsengine.base.errors import UserError
 from hsengine.base.wording import close_matches, some
-from hsengine.project import Project, Work
+from hsengine.project import Project, at
 from hsmodels.code import STAGES
 from hsmodels.params import Params
-
-
-def _prepare(params: Params) -> Work:
-    from hsmodels.train import prepare
-
-    return prepare(params)
 
 
 def _check(params: Params) -> None:
@@ -49,7 +43,7 @@ PROJECT = Project(
     schema=Params,
     measure="SSC",
     direction="max",
-    prepare=_prepare,
+    prepare=at("hsmodels.train:prepare"),
     check=_check,
     decides=_decides,
     fold=lambda number, of: {"index.strategy": "folds", "index.folds": of, "index.fold": number},

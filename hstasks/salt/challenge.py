@@ -2,27 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from hsengine.project import Project
+from hsengine.project import Project, at
 from hstasks.challenge import Challenge
 from hstasks.salt.params import Params
-
-if TYPE_CHECKING:
-    from hsengine.project import Work
-
-
-def _prepare(params: Params) -> Work:
-    from hstasks.salt.train import prepare
-
-    return prepare(params)
-
-
-def _check(params: Params) -> None:
-    from hstasks.salt.train import check
-
-    check(params)
-
 
 PROJECT = Project(
     name="salt",
@@ -31,8 +13,8 @@ PROJECT = Project(
     schema=Params,
     measure="metric",
     direction="max",
-    prepare=_prepare,
-    check=_check,
+    prepare=at("hstasks.salt.train:prepare"),
+    check=at("hstasks.salt.train:check"),
     entries=("hstasks.salt.train", "hsengine.stage"),
     packages=("torch", "torchvision", "timm", "segmentation-models-pytorch", "accelerate", "numpy", "safetensors"),
 )
