@@ -60,7 +60,7 @@ class Masks:
         total: Tensor | None = None
         present: Tensor | None = None
         for model, settings in self._members:
-            batch = torch.stack([shaped(torch.from_numpy(image), settings) for image in images]).to(self._device)
+            batch = torch.stack([shaped(torch.tensor(image), settings) for image in images]).to(self._device)
             for do, back in self._views:
                 output = model(do(batch).contiguous())
                 logits = undo(back(output.logits).float(), size, settings.fit)

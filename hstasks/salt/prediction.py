@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,9 @@ from hstasks.salt.params import Predict
 from hstasks.salt.postprocess import Tile
 
 
-def masks(folders: Sequence[str | Path], settings: Predict, device: str | None = None) -> tuple[Masks, list[dict]]:  # type: ignore[type-arg]
+def masks(
+    folders: Sequence[str | Path], settings: Predict, device: str | None = None
+) -> tuple[Masks, list[dict[str, Any]]]:
     """The ensemble of some folders, and their records."""
     return opened(folders, FLIP_COLUMNS if settings.flip else (), which=settings.checkpoint, device=device)
 
