@@ -1,9 +1,10 @@
 """Images to masks, classes and values: the rooms that all image tasks share, and each task's own."""
 
-from __future__ import annotations
-
-import importlib
+import os
 from typing import TYPE_CHECKING, Any
+
+# Before torch loads OpenMP: threads that wait by spinning starve each other where cores are shared.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 if TYPE_CHECKING:
     from hstasks.loading import load
@@ -12,7 +13,9 @@ __all__ = ["load"]
 
 
 def __getattr__(name: str) -> Any:
-    # Torch is imported when a model is loaded, not when a table is read.
+    # Reading a parameter or printing help does without torch.
     if name == "load":
-        return importlib.import_module("hstasks.loading").load
-    raise AttributeError(f"module 'hstasks' has no attribute '{name}'")
+        from hstasks.loading import load
+
+        return load
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

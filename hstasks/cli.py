@@ -54,6 +54,26 @@ for _verb, _help in _STAGES.items():
 
 
 @app.command()
+def new(
+    name: Annotated[str, typer.Argument(help="The challenge: salt, landcover, lenses or biomass.")],
+    folder: Annotated[Path, typer.Argument(help="The folder to make; it may exist if it is empty.")],
+) -> None:
+    """Make a challenge's folder of your own: pipeline, parameters, recipes and studies, with git and DVC."""
+    from hstasks import new as verb
+
+    typer.echo(verb.run(name, folder))
+
+
+@app.command()
+def code(params: ParamsFile = PARAMS) -> None:
+    """Note what code each stage runs through, so that an edit reruns the stages that follow from it."""
+    from hstasks import challenge
+    from hstasks import code as stage
+
+    typer.echo(stage.run(challenge.of(params)))
+
+
+@app.command()
 def sample(
     root: Annotated[Path, typer.Argument(help="The folder to make.")] = Path("data"),
     seed: Annotated[int, typer.Option(help="Another seed makes other data.")] = 0,

@@ -17,12 +17,12 @@ from hsengine.base.files import replacing, write_json
 from hsengine.evaluate import Scored, Summary
 from hstasks.images import split as splits
 from hstasks.salt import drawing
+from hstasks.salt.division import data_hash, divided
 from hstasks.salt.neighbours import below_known
 from hstasks.salt.params import Params
 from hstasks.salt.postprocess import BARE, Rules, Tile, fitted, mask_of, out_of_fit, save
 from hstasks.salt.prediction import masks, tiles
 from hstasks.salt.samples import IOU, MEASURE, image_of, measured, samples
-from hstasks.salt.train import data_hash, divided
 
 TILES, RULES, OUT_OF_FOLD, PICTURES = "tiles.csv", "rules.csv", "out_of_fold.npz", "tiles.png"
 PLAIN = "plain"

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from torch import nn
 
 from hsengine import stage
 from hsengine.base.errors import UserError
 from hsengine.base.files import file_hash
-from hsengine.base.wording import some
 from hsengine.project import Work
 from hsengine.stage import Trained
 from hstasks import networks
 from hstasks.images import split as splits
 from hstasks.losses import Loss, Supervision
-from hstasks.salt import pseudo
+from hstasks.salt.division import data_hash, divided
 from hstasks.salt.params import Params
 from hstasks.salt.samples import SCORING, samples
-from hstasks.salt.split import labelled
 from hstasks.segmentation import Segmentation
 
 LOSSES = {"lovasz": "lovasz_hinge", "bcedice": "bce_dice"}
@@ -72,32 +68,6 @@ def prepare(params: Params) -> Work:
     }
     counts = (len(training), len(held_out))
     return Work(task, configuration, data_hash(training, held_out), counts, record)
-
-
-def divided(params: Params) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Catalog rows to learn from, pseudo-labelled tiles included, and those held out.
-
-    Raises:
-        UserError: see `prepare`.
-    """
-    frame = labelled(params.split)
-    decided = splits.load()
-    held_out = frame[frame["id"].isin(decided.held_out)]
-    training = frame[frame["id"].isin(decided.train)]
-    left = sorted(set(frame["id"]) - set(decided.folds))
-    if left:
-        raise UserError(f"The split does not have {some(left)} of the catalog: make it anew with 'hstasks split'.")
-    labels = pseudo.rows()
-    kinds = ("id", "group", "content") if params.split.strategy == "grouped" else ("id", "content")
-    everything = pd.concat([frame, labels], ignore_index=True)
-    splits.check(everything, decided.held_out, [*decided.train, *labels["id"]], kinds)
-    return pd.concat([training, labels], ignore_index=True), held_out.reset_index(drop=True)
-
-
-def data_hash(training: pd.DataFrame, held_out: pd.DataFrame) -> str:
-    """Hash of the tiles' and masks' content, and of which are held out."""
-    tables = [rows[["id", "content", "mask_content"]].to_csv(index=False) for rows in (training, held_out)]
-    return hashlib.blake2b("held out\n".join(tables).encode(), digest_size=16).hexdigest()
 
 
 def check(params: Params) -> None:
