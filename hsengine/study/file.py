@@ -78,6 +78,8 @@ class Study(Section):
     # The stage of dvc.yaml that is run, with all that it needs.
     target: str = "evaluate"
     baseline: str | None = None
+    # A recipe of the project that all experiments start from, and parameters that are set after it.
+    recipe: str | None = None
     base: dict[str, Any] = Field(default_factory=dict)
     variants: dict[str, dict[str, Any] | None] = Field(default_factory=dict)
     stages: dict[str, dict[str, Any] | None] = Field(default_factory=dict)

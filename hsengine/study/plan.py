@@ -17,7 +17,7 @@ from hsengine.base.params import read_yaml, validated
 from hsengine.base.settings import TrainingParams
 from hsengine.base.wording import some
 from hsengine.project import Project
-from hsengine.study import naming
+from hsengine.study import naming, recipe
 from hsengine.study.file import Study
 
 ALONE = "base"
@@ -89,7 +89,7 @@ class Plan:
         Raises:
             UserError: two labels come out equal, or the baseline is none of them.
         """
-        study, base = self.study, flat(self.study.base)
+        study, base = self.study, self._base()
         found: dict[str, dict[str, Any]] = {}
         for label, values in _variants(study):
             for point, grid in _grid(study):
@@ -123,7 +123,12 @@ class Plan:
     def trial(self, number: int, values: Mapping[str, Any]) -> Experiment:
         """Trial `number` of a search, which sets `values`."""
         label = f"t{number:03d}"
-        return Experiment(f"{self.prefix}{self.study.name}-{label}", label, flat(self.study.base) | dict(values))
+        return Experiment(f"{self.prefix}{self.study.name}-{label}", label, self._base() | dict(values))
+
+    def _base(self) -> dict[str, Any]:
+        """What all experiments set, by dotted key."""
+        given = recipe.read(self.project, self.study.recipe).values if self.study.recipe else {}
+        return flat(given) | flat(self.study.base)
 
     def parameters(self, experiment: Experiment) -> TrainingParams:
         """All parameters of an experiment.

@@ -37,7 +37,7 @@ FORMATS: dict[str, Format] = {".png": _PNG, ".jpg": _JPEG, ".jpeg": _JPEG}
 # Values of white by type of the pixels.
 _WHITE = {"bool": 1.0, "uint8": 255.0, "uint16": 65535.0}
 
-__loads__ = ("hstasks.images.*",)
+__loads__ = ("hstasks.images.pictures",)
 
 
 def read(path: str | os.PathLike[str]) -> NDArray[Any]:

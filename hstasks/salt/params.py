@@ -8,10 +8,8 @@ from pydantic import Field, field_validator
 
 from hsengine.base.params import Section
 from hsengine.base.settings import TrainingParams
-from hstasks.images.fitting import Fit
-from hstasks.images.samples import Input
+from hstasks.images.settings import Augment, Fit, Input
 from hstasks.images.split import Split as ImageSplit
-from hstasks.images.transforms import Augment
 
 
 class Data(Section):
@@ -101,7 +99,7 @@ class Postprocess(Section):
     full_to_empty: bool = True
     # An all-black tile is empty.
     black_to_empty: bool = True
-    # Tiles under a vertical neighbour of known mask repeat its last row; under a cap they are empty.
+    # Test tiles under a labelled tile that is vertical repeat its last row; under a cap they are empty.
     mosaic: bool = False
 
     @field_validator("threshold")

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from hsengine.base.errors import UserError
+from hsengine.base.files import write_json
 from hstasks.salt.params import Postprocess
 from hstasks.salt.score import score
 
-THRESHOLDS = tuple(np.round(np.arange(0.30, 0.71, 0.05), 2).tolist())
-GATES = (0.0, 0.3, 0.4, 0.5, 0.6, 0.7)
-LEAST = (0, 20, 60, 120)
+FILE = "rules.json"
+
+GRIDS: Mapping[str, tuple[Any, ...]] = {
+    "threshold": (0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7),
+    "gate": (0.0, 0.3, 0.4, 0.5, 0.6, 0.7),
+    "least": (0, 20, 60, 120),
+}
 """Values that are tried where one is to be fitted."""
 
 
@@ -30,6 +37,7 @@ class Tile:
         presence: probability that there is any.
         black: whether the image is all black.
         truth: (H, W) bool; None of a test tile.
+        follows: the mask that follows from the tile above, (H, W) bool; None where that is not known.
     """
 
     id: str
@@ -37,6 +45,7 @@ class Tile:
     presence: float
     black: bool
     truth: NDArray[np.bool_] | None = None
+    follows: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True)
@@ -50,14 +59,21 @@ class Rules:
     fill: bool
     full_to_empty: bool
     black_to_empty: bool
+    mosaic: bool
 
     def plain(self) -> dict[str, Any]:
         """For records."""
         return asdict(self)
 
 
+BARE = Rules(0.5, 0.0, 0, 0, False, False, False, False)
+"""A threshold of 0.5, and no rule."""
+
+
 def mask_of(tile: Tile, rules: Rules) -> NDArray[np.bool_]:
-    """The mask of a tile, (H, W)."""
+    """The mask of a tile, (H, W); what is known of the tile above goes before all that is predicted."""
+    if rules.mosaic and tile.follows is not None:
+        return tile.follows
     empty = np.zeros(tile.probability.shape, dtype=np.bool_)
     if (tile.black and rules.black_to_empty) or tile.presence < rules.gate:
         return empty
@@ -84,34 +100,73 @@ def fixed(settings: Postprocess) -> Rules:
         fill=settings.fill,
         full_to_empty=settings.full_to_empty,
         black_to_empty=settings.black_to_empty,
+        mosaic=settings.mosaic,
     )
 
 
 def fitted(tiles: Sequence[Tile], settings: Postprocess) -> Rules:
     """The rules with the best metric on tiles whose truth is known.
 
-    Of values that differ by less than the noise of a few tiles the plainest is taken: the mean over the
-    neighbours of a value on its grid decides, not its own score.
+    The mean over the neighbours of a value on its grid decides, not its own score, which a few tiles make noisy. The
+    rules stay as they are (`fixed`) where the best ones gain no more than the standard error of their gain.
     """
     plain = fixed(settings)
-    names = [name for name in ("threshold", "gate", "least") if getattr(settings, name) == "fitted"]
-    grids: dict[str, tuple[Any, ...]] = {"threshold": THRESHOLDS, "gate": GATES, "least": LEAST}
-    if not names or not tiles:
+    names = [name for name in GRIDS if getattr(settings, name) == "fitted"]
+    known = [tile for tile in tiles if tile.truth is not None]
+    if not names or not known:
         return plain
-    axes = [grids[name] for name in names]
-    values = np.zeros([len(axis) for axis in axes])
-    for place in itertools.product(*(range(len(axis)) for axis in axes)):
-        rules = replace(plain, **{name: axis[at] for name, axis, at in zip(names, axes, place, strict=True)})
-        values[place] = metric(tiles, rules)
-    smooth = ndimage.uniform_filter(values, size=3, mode="nearest")
+    axes = {name: GRIDS[name] if name in names else (getattr(plain, name),) for name in GRIDS}
+    values = np.stack([_over_gates(known, plain, threshold, axes) for threshold in axes["threshold"]])
+    sizes = [3 if name in names else 1 for name in GRIDS]
+    smooth = ndimage.uniform_filter(values.mean(axis=-1), size=sizes, mode="nearest")
     best = np.unravel_index(int(np.argmax(smooth)), smooth.shape)
-    return replace(plain, **{name: axis[at] for name, axis, at in zip(names, axes, best, strict=True)})
+    before = tuple(axis.index(getattr(plain, name)) for name, axis in axes.items())
+    gain = values[best] - values[before]
+    if gain.sum() <= gain.std() * np.sqrt(len(gain)):
+        return plain
+    return replace(plain, **{name: axis[at] for (name, axis), at in zip(axes.items(), best, strict=True)})
 
 
-def metric(tiles: Sequence[Tile], rules: Rules) -> float:
-    """The mean of the competition's metric over tiles whose truth is known."""
-    known = [(tile.truth, mask_of(tile, rules)) for tile in tiles if tile.truth is not None]
-    return float(np.mean([score(truth, mask) for truth, mask in known]))
+def _over_gates(
+    tiles: Sequence[Tile], plain: Rules, threshold: float, axes: Mapping[str, tuple[Any, ...]]
+) -> NDArray[np.float64]:
+    """The metric of each tile at a threshold, (gates, least sizes, tiles): a mask is made once, a gate empties it."""
+    bare = replace(plain, threshold=threshold, gate=0.0, least=0)
+    masks = [mask_of(tile, bare) for tile in tiles]
+    scores = np.array([score(np.asarray(tile.truth), mask) for tile, mask in zip(tiles, masks, strict=True)])
+    empty = np.array([0.0 if tile.truth is not None and tile.truth.any() else 1.0 for tile in tiles])
+    # What follows from the tile above passes every gate.
+    sure = np.array([plain.mosaic and tile.follows is not None for tile in tiles])
+    there = np.where(sure, np.inf, [tile.presence for tile in tiles])
+    pixels = np.where(sure, np.inf, [mask.sum() for mask in masks])
+    return np.array(
+        [
+            [np.where((there >= gate) & (pixels >= least), scores, empty) for least in axes["least"]]
+            for gate in axes["gate"]
+        ]
+    )
+
+
+def save(rules: Rules, training: str, folder: Path) -> None:
+    """Write fitted rules, with the identity of the training that they were fitted for, into a folder."""
+    write_json(folder / FILE, {"training": training, "rules": rules.plain()})
+
+
+def fitted_rules(folder: Path, training: str) -> Rules:
+    """The rules that `evaluate` wrote into a folder for a training.
+
+    Raises:
+        UserError: there are none, or they are another training's.
+    """
+    file = folder / FILE
+    try:
+        written = json.loads(file.read_text(encoding="utf-8"))
+        rules, own = Rules(**written["rules"]), written["training"]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise UserError(f"{file} has no rules of post-processing ({error}): run 'hstasks evaluate' first.") from None
+    if own != training:
+        raise UserError(f"The rules in {file} were fitted for another training: run 'hstasks evaluate' again.")
+    return rules
 
 
 def out_of_fit(tiles: Sequence[Tile], halves: Sequence[int], settings: Postprocess) -> list[Rules]:

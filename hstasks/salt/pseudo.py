@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from PIL import Image
 
 from hsengine.base import paths
@@ -23,8 +24,6 @@ from hstasks.salt import catalog
 from hstasks.salt.layout import TEST
 from hstasks.salt.params import Params, Pseudo
 from hstasks.salt.postprocess import Tile
-from hstasks.salt.prediction import masks, tiles
-from hstasks.salt.samples import samples
 
 FOLDER = paths.DERIVED / "pseudo"
 TABLE, MASKS = "pseudo.csv", "masks"
@@ -57,6 +56,10 @@ def run(params: Params) -> Summary:
     test = frame[frame["split"] == TEST].reset_index(drop=True)
     kept: list[Tile] = []
     if params.pseudo.models:
+        # Without models there is nothing for torch to do.
+        from hstasks.salt.prediction import masks, tiles
+        from hstasks.salt.samples import samples
+
         ensemble, records = masks(params.pseudo.models, params.predict)
         now = splits.load()
         for folder, record in zip(params.pseudo.models, records, strict=True):
@@ -98,5 +101,5 @@ def confident(tile: Tile, settings: Pseudo) -> bool:
     return share >= (settings.confidence_small if 0 < pixels <= _SMALL else settings.confidence)
 
 
-def _mask(tile: Tile) -> np.ndarray:  # type: ignore[type-arg]
+def _mask(tile: Tile) -> NDArray[np.bool_]:
     return tile.probability > 0.5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,15 +11,18 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hstasks.images import readers
-from hstasks.images.samples import ImageSamples, Input, Picture
-from hstasks.images.transforms import Augment
+from hstasks.images.samples import ImageSamples, Picture
+from hstasks.images.settings import Augment, Input
+from hstasks.salt import layout
 from hstasks.salt.score import iou, score
 from hstasks.segmentation import Scoring
 
 MEASURE, IOU = "metric", "IoU"
 
 
-def samples(rows: pd.DataFrame, settings: Input, *, augment: Augment | None = None, seed: int = 0) -> ImageSamples:
+def samples(
+    rows: pd.DataFrame, settings: Input, *, augment: Augment | None = None, seed: int = 0, keep: bool = False
+) -> ImageSamples:
     """The tiles of a catalog's rows, with their masks where they have some.
 
     Args:
@@ -26,16 +30,26 @@ def samples(rows: pd.DataFrame, settings: Input, *, augment: Augment | None = No
         settings: what the network sees.
         augment: how tiles are changed; None leaves them.
         seed: of the changes.
+        keep: keep what was read in memory, 50 kB a tile, for those that are read in every epoch.
     """
     images, masks = list(rows["image"]), list(rows["mask"])
 
     def read(index: int) -> Picture:
-        image = readers.to_float(readers.read(images[index]))
         mask = readers.read_mask(masks[index]).astype(np.uint8) if masks[index] else None
-        return Picture(image, mask)
+        return Picture(image_of(images[index]), mask)
 
     classes = [max(int(value), 0) for value in rows["coverage_class"]]
-    return ImageSamples(list(rows["id"]), read, settings, augment=augment, seed=seed, categories=classes)
+    return ImageSamples(list(rows["id"]), read, settings, augment=augment, seed=seed, categories=classes, keep=keep)
+
+
+def image_of(file: str | Path) -> NDArray[np.float32]:
+    """A tile's image, (3, H, W), the channels equal, white as 1; files of one channel give the same as those of three.
+
+    Raises:
+        UserError: the file cannot be read, or is coloured.
+    """
+    levels = readers.to_float(layout.grey(file))
+    return np.broadcast_to(levels, (3, *levels.shape))
 
 
 def measured(truth: NDArray[Any], mask: NDArray[np.bool_]) -> dict[str, float]:

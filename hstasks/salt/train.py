@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from torch import nn
 
 from hsengine import stage
@@ -18,10 +16,9 @@ from hsengine.stage import Trained
 from hstasks import networks
 from hstasks.images import split as splits
 from hstasks.losses import Loss, Supervision
-from hstasks.salt import pseudo
+from hstasks.salt.division import data_hash, divided
 from hstasks.salt.params import Params
 from hstasks.salt.samples import SCORING, samples
-from hstasks.salt.split import labelled
 from hstasks.segmentation import Segmentation
 
 LOSSES = {"lovasz": "lovasz_hinge", "bcedice": "bce_dice"}
@@ -45,8 +42,8 @@ def prepare(params: Params) -> Work:
     training, held_out = divided(params)
     task = Segmentation(
         lambda: network(params),
-        samples(training, params.input, augment=params.augment, seed=params.seed),
-        samples(held_out, params.input),
+        samples(training, params.input, augment=params.augment, seed=params.seed, keep=True),
+        samples(held_out, params.input, keep=True),
         supervision(params),
         SCORING,
         params.input,
@@ -59,34 +56,18 @@ def prepare(params: Params) -> Work:
     record = {
         "challenge": "salt",
         "task": "segmentation",
-        "model": {"name": params.model.name, "params": parameters(params), "in_channels": 1, "out_channels": 1},
+        "model": {
+            "name": params.model.name,
+            "params": parameters(params),
+            "in_channels": params.input.planes,
+            "out_channels": 1,
+        },
         "split": splits.load().hash,
         "fold": params.split.fold,
         "files": files,
     }
     counts = (len(training), len(held_out))
     return Work(task, configuration, data_hash(training, held_out), counts, record)
-
-
-def divided(params: Params) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Catalog rows to learn from, pseudo-labelled tiles included, and those held out.
-
-    Raises:
-        UserError: see `prepare`.
-    """
-    frame = labelled(params.split)
-    decided = splits.load()
-    held_out = frame[frame["id"].isin(decided.held_out)]
-    training = frame[frame["id"].isin(decided.train)]
-    kinds = ("id", "group", "content") if params.split.strategy == "grouped" else ("id", "content")
-    splits.check(frame, list(held_out["id"]), list(training["id"]), kinds)
-    return pd.concat([training, pseudo.rows()], ignore_index=True), held_out.reset_index(drop=True)
-
-
-def data_hash(training: pd.DataFrame, held_out: pd.DataFrame) -> str:
-    """Hash of the tiles' and masks' content, and of which are held out."""
-    tables = [rows[["id", "content", "mask_content"]].to_csv(index=False) for rows in (training, held_out)]
-    return hashlib.blake2b("held out\n".join(tables).encode(), digest_size=16).hexdigest()
 
 
 def check(params: Params) -> None:
@@ -101,7 +82,7 @@ def check(params: Params) -> None:
 
 def network(params: Params) -> nn.Module:
     """A fresh network."""
-    return networks.build(params.model.name, parameters(params), 1 if params.input.channels == "grey" else 3, 1)
+    return networks.build(params.model.name, parameters(params), params.input.planes, 1)
 
 
 def parameters(params: Params) -> dict[str, Any]:
@@ -114,6 +95,11 @@ def parameters(params: Params) -> dict[str, Any]:
         given["weights"] = model.weights
     elif model.encoder is not None:
         raise UserError(f"model.encoder: 'unet_small' has no encoder '{model.encoder}'; set model.network to 'unet'.")
+    elif model.weights != "random":
+        raise UserError(
+            f"model.weights: there are none for 'unet_small' ('{model.weights}'): set it to 'random'; train.start "
+            "names a trained model to start from."
+        )
     return given
 
 
