@@ -53,7 +53,7 @@ _TOLERANCE = 0.5
 
 
 @dataclass
-class _Sample:
+class _Candidate:
     """The files found under one id of a split, before they are read."""
 
     id: str
@@ -222,10 +222,10 @@ def describe(frame: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def _found(root: Path, track: int, notes: list[str]) -> list[_Sample]:
+def _found(root: Path, track: int, notes: list[str]) -> list[_Candidate]:
     """The samples of every split with the files of each, and the problems that names alone show."""
     modality = layout.INPUT_MODALITY[track]
-    samples: list[_Sample] = []
+    samples: list[_Candidate] = []
     for split in layout.SPLITS:
         folder = layout.split_folder(root, track, split)
         if not folder.is_dir():
@@ -233,7 +233,7 @@ def _found(root: Path, track: int, notes: list[str]) -> list[_Sample]:
                 raise UserError(f"There is no training split at {folder}: place its {modality} and cubes there.")
             notes.append(f"there is no split {split} ({folder})")
             continue
-        found: dict[str, _Sample] = defaultdict(lambda: _Sample("", ""))
+        found: dict[str, _Candidate] = defaultdict(lambda: _Candidate("", ""))
         kinds = (modality, layout.CUBES, layout.RGB_FULL) if split in layout.LABELLED_SPLITS else (modality,)
         for kind in kinds:
             for path in layout.files_of(folder, kind):
@@ -253,7 +253,7 @@ def _found(root: Path, track: int, notes: list[str]) -> list[_Sample]:
     return samples
 
 
-def _check_names(sample: _Sample, folder: Path, modality: str) -> None:
+def _check_names(sample: _Candidate, folder: Path, modality: str) -> None:
     for files in (sample.inputs, sample.cubes, sample.rgb_full):
         if len(files) > 1:
             sample.problems.append(f"{sample.id} in {folder} has two files: {', '.join(path.name for path in files)}")
@@ -268,9 +268,9 @@ def _check_names(sample: _Sample, folder: Path, modality: str) -> None:
         )
 
 
-def _check_ids(samples: list[_Sample]) -> None:
+def _check_ids(samples: list[_Candidate]) -> None:
     """An id must name one sample, whatever the split."""
-    by_id: dict[str, list[_Sample]] = defaultdict(list)
+    by_id: dict[str, list[_Candidate]] = defaultdict(list)
     for sample in samples:
         by_id[sample.id].append(sample)
     for name, same in by_id.items():
@@ -282,7 +282,7 @@ def _check_ids(samples: list[_Sample]) -> None:
                 other.problems.append("")
 
 
-def _files(sample: _Sample, modality: str) -> list[facts.FileKey]:
+def _files(sample: _Candidate, modality: str) -> list[facts.FileKey]:
     keys = [(modality, str(sample.inputs[0]))]
     if sample.cubes:
         keys.append((layout.CUBES, str(sample.cubes[0])))
@@ -290,7 +290,7 @@ def _files(sample: _Sample, modality: str) -> list[facts.FileKey]:
 
 
 def _row(
-    sample: _Sample, track: int, known: dict[facts.FileKey, facts.Facts], groups: dict[str, str]
+    sample: _Candidate, track: int, known: dict[facts.FileKey, facts.Facts], groups: dict[str, str]
 ) -> dict[str, Any]:
     """The catalog's row of a sample; adds to the sample's problems what its files show."""
     modality, scale = layout.INPUT_MODALITY[track], layout.SCALE[track]

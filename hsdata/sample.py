@@ -224,7 +224,7 @@ def paths_of(root: Path, sample: Sample) -> dict[str, Path]:
     return found
 
 
-def _new_groups(folder: Path, wanted: list[Sample]) -> list[tables.Row]:
+def _new_groups(folder: Path, wanted: list[Sample]) -> list[dict[str, str]]:
     """The lines that `groups.csv` lacks; those of other samples stay."""
     file = folder / GROUPS_FILE
     known = {row["id"]: row["group"] for row in tables.read(file, ("id", "group"))} if os.path.lexists(file) else {}

@@ -34,9 +34,6 @@ PREVIEW_FOLDER = "preview"
 
 Device = Literal["cpu", "auto", "cuda"]
 
-Row = dict[Any, Any]
-"""A row of a catalog or a plan, by column."""
-
 
 @dataclass(frozen=True)
 class Summary:
@@ -226,22 +223,22 @@ def _device(wanted: str) -> str:
     raise UserError("PyTorch finds no GPU here: use the device 'cpu' or 'auto'.")
 
 
-def _rows(frame: pd.DataFrame) -> dict[str, Row]:
+def _rows(frame: pd.DataFrame) -> dict[str, raw.Row]:
     return {str(row["id"]): row for row in frame.to_dict("records")}
 
 
-def _entries(plan: pd.DataFrame) -> list[Row]:
+def _entries(plan: pd.DataFrame) -> list[raw.Row]:
     return list(plan.to_dict("records"))
 
 
-def _size(first: Row, second: Row, size: int | None) -> tuple[int, int]:
+def _size(first: raw.Row, second: raw.Row, size: int | None) -> tuple[int, int]:
     if size is not None:
         return size, size
     smaller = min((first, second), key=lambda row: int(row["height"]) * int(row["width"]))
     return int(smaller["height"]), int(smaller["width"])
 
 
-def _outputs(entry: Row, track: int, suffix: str) -> tuple[str, str, str]:
+def _outputs(entry: raw.Row, track: int, suffix: str) -> tuple[str, str, str]:
     """The files of a planned sample, relative to the folder: its cube, its input and its full-size picture."""
     modality = layout.INPUT_MODALITY[track]
     kind = layout.CUBES if suffix == ".h5" else layout.CUBES_ZARR
@@ -253,7 +250,7 @@ def _outputs(entry: Row, track: int, suffix: str) -> tuple[str, str, str]:
     )
 
 
-def _key(work: mixing.Work, first: Row, second: Row) -> str:
+def _key(work: mixing.Work, first: raw.Row, second: raw.Row) -> str:
     sources = [raw.content_of(row) for row in (first, second)]
     inputs = [row["input_hash"] for row in (first, second)] if work.rgb == "lerp" else []
     choices = (work.lam, work.size, work.track, work.normalize, work.rgb, work.chunk, work.dtype, work.device)
@@ -265,8 +262,8 @@ def _key(work: mixing.Work, first: Row, second: Row) -> str:
 
 def _catalogued(
     plan: pd.DataFrame,
-    rows: Mapping[str, Row],
-    found: Mapping[str, Row],
+    rows: Mapping[str, raw.Row],
+    found: Mapping[str, raw.Row],
     folder: Path,
     track: int,
     suffix: str,
@@ -296,7 +293,7 @@ def _catalogued(
     return catalogs.framed(entries)
 
 
-def _write_previews(wanted: Sequence[str], rows: Mapping[str, Row], folder: Path, track: int) -> None:
+def _write_previews(wanted: Sequence[str], rows: Mapping[str, raw.Row], folder: Path, track: int) -> None:
     """Pictures of some samples beside their sources; none of earlier runs stay."""
     place = folder / PREVIEW_FOLDER
     if place.is_dir():

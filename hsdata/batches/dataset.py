@@ -35,7 +35,7 @@ class SampleError(UserError):
 
 
 @dataclass(frozen=True)
-class _Sample:
+class _Pair:
     id: str
     frame: tuple[int, int]  # (height, width) of the input
     input: str
@@ -103,7 +103,7 @@ class CubeDataset(torch.utils.data.Dataset[dict[str, Any]]):
         self.categories: list[int] = [int(value) for value in rows["category"]]
         roots = str(zarr_root).rstrip("/"), str(rgb_root).rstrip("/")
         self._samples = [
-            _Sample(
+            _Pair(
                 str(row["id"]),
                 (int(row["height"]) // self.scale, int(row["width"]) // self.scale),
                 _path_of(row, self.modality, *roots),

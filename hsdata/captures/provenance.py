@@ -91,7 +91,7 @@ def write_group(root: Path, sample: str, group: str) -> None:
         tables.append(root / GROUPS_FILE, [{"id": sample, "group": group}])
 
 
-def groups(root: Path) -> list[tables.Row]:
+def groups(root: Path) -> list[dict[str, str]]:
     """The lines of `groups.csv`; none where it is missing.
 
     Raises:

@@ -55,7 +55,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Record:
+class Made:
     """What is known of a sample that was made.
 
     Attributes:
@@ -91,7 +91,7 @@ class Summary:
     seconds: float
 
     what: ClassVar[str] = "made"
-    """What was done to those that were made, as in "3 cubes converted"."""
+    """What was done to those that were made, as in "3 images converted"."""
 
     @classmethod
     def of(cls, done: Update, start: float, **more: Any) -> Self:
@@ -170,11 +170,11 @@ def update(
 
 def _stream(
     place: Path, todo: Sequence[Job], make: Callable[[Any], Any], count: int, scheduler: str | None, label: str
-) -> Iterator[tuple[int, Record]]:
+) -> Iterator[tuple[int, Made]]:
     return workers.stream(partial(_made, place, make), todo, workers=count, scheduler=scheduler, label=label)
 
 
-def _write_manifest(place: Path, records: Mapping[str, Record]) -> None:
+def _write_manifest(place: Path, records: Mapping[str, Made]) -> None:
     content = {"samples": {name: vars(records[name]) for name in sorted(records)}}
     text = json.dumps(content, indent=1, allow_nan=False) + "\n"
     path = place / MANIFEST
@@ -182,7 +182,7 @@ def _write_manifest(place: Path, records: Mapping[str, Record]) -> None:
         files.write_text(path, text)
 
 
-def _made(place: Path, make: Callable[[Any], Mapping[str, Any] | None], job: Job) -> Record:
+def _made(place: Path, make: Callable[[Any], Mapping[str, Any] | None], job: Job) -> Made:
     """Make one sample; runs in a worker."""
     facts = dict(make(job.work) or {})
     missing = [output for output in job.outputs if not (place / output).exists()]
@@ -190,7 +190,7 @@ def _made(place: Path, make: Callable[[Any], Mapping[str, Any] | None], job: Job
         raise RuntimeError(f"{job.name}: {', '.join(missing)} was not made in {place}")
     written = {path: _fingerprint(place / path) for path in _files_of(place, job.outputs)}
     # As they come back from the manifest, so that a resumed run writes the same one.
-    return Record(job.key, job.outputs, written, json.loads(json.dumps(facts)))
+    return Made(job.key, job.outputs, written, json.loads(json.dumps(facts)))
 
 
 def _fingerprint(path: Path) -> tuple[int, str]:
@@ -223,7 +223,7 @@ class _State:
         unfinished: whether a run was stopped before its end.
     """
 
-    records: dict[str, Record] = field(default_factory=dict)
+    records: dict[str, Made] = field(default_factory=dict)
     outputs: set[str] = field(default_factory=set)
     unfinished: bool = False
 
@@ -257,15 +257,15 @@ class _State:
                 self.records[entry["name"]] = _record(entry["record"])
 
 
-def _record(entry: dict[str, Any]) -> Record:
+def _record(entry: dict[str, Any]) -> Made:
     written = {path: (int(size), str(digest)) for path, (size, digest) in entry["files"].items()}
-    return Record(str(entry["key"]), tuple(entry["outputs"]), written, dict(entry["facts"]))
+    return Made(str(entry["key"]), tuple(entry["outputs"]), written, dict(entry["facts"]))
 
 
 class _Journal:
     """The finished samples of a run that is under way, one a line."""
 
-    def __init__(self, place: Path, outputs: set[str], records: dict[str, Record]) -> None:
+    def __init__(self, place: Path, outputs: set[str], records: dict[str, Made]) -> None:
         self._path = place / JOURNAL
         lines = [json.dumps({"outputs": sorted(outputs)})]
         lines += [self._line(name, record) for name, record in records.items()]
@@ -278,13 +278,13 @@ class _Journal:
     def __exit__(self, *_: object) -> None:
         self._stream.close()
 
-    def add(self, name: str, record: Record) -> None:
+    def add(self, name: str, record: Made) -> None:
         with files.explaining(self._path):
             self._stream.write(self._line(name, record) + "\n")
             self._stream.flush()
 
     @staticmethod
-    def _line(name: str, record: Record) -> str:
+    def _line(name: str, record: Made) -> str:
         return json.dumps({"name": name, "record": vars(record)})
 
 
@@ -315,7 +315,7 @@ def _sound(place: Path, known: _State, jobs: Sequence[Job]) -> set[str]:
     return sound
 
 
-def _remember(place: Path, records: Mapping[str, Record]) -> None:
+def _remember(place: Path, records: Mapping[str, Made]) -> None:
     """Under which stamps the files last had their hashes, so that what has not changed is not hashed again."""
     with remembered.Store(_STORE) as store:
         for record in records.values():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from hsengine.base.errors import UserError
+from hsengine.base.wording import meant
 
 
 class Section(BaseModel):
@@ -64,14 +64,32 @@ def validated(schema: type[Schema], raw: dict[str, Any], source: str) -> Schema:
         raise UserError(f"{source} cannot be used:\n" + "\n".join(f"  {line}" for line in lines)) from None
 
 
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested or dotted keys as dotted ones down to numbers, texts and lists.
+
+    A mapping that is empty or whose keys are not all text stays as it is.
+    """
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        deeper = isinstance(value, Mapping) and value and all(isinstance(part, str) for part in value)
+        found |= flat(value, f"{prefix}{key}.") if deeper else {f"{prefix}{key}": value}
+    return found
+
+
+def written(value: Any) -> str:
+    """A value as `params.yaml` holds it, in one line."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key}: {written(part)}" for key, part in value.items()) + "}"
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
 def _explain(schema: type[Section], problem: Any) -> str:
     where = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
         if where in schema.moved:
             return f"{where}: it is called '{schema.moved[where]}' now; move it there"
         known = _known_keys(schema, problem["loc"][:-1])
-        close = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1)
-        hint = f"did you mean '{close[0]}'?" if close else f"allowed here: {', '.join(known)}"
+        hint = meant(problem["loc"][-1], known) or f"allowed here: {', '.join(known)}"
         return f"{where}: unknown key; {hint}"
     message = str(problem["msg"]).removeprefix("Value error, ")
     return f"{where}: {problem['input']!r} is not allowed: {message}" if where else message

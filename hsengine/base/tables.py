@@ -12,16 +12,16 @@ from hsengine.base.errors import UserError
 from hsengine.base.files import replacing
 from hsengine.base.wording import some
 
-Row = dict[str, str]
-"""A line of a table by the names of its columns."""
 
-
-def read(path: str | os.PathLike[str], needed: Sequence[str]) -> list[Row]:
+def read(path: str | os.PathLike[str], needed: Sequence[str]) -> list[dict[str, str]]:
     """The lines of a table in UTF-8 with commas; blank lines, blanks around fields and a byte order mark are no fault.
 
     Args:
         path: the file.
         needed: columns that must be there; others may be.
+
+    Returns:
+        Each line by the names of its columns.
 
     Raises:
         UserError: the file is missing, a link to nothing, no text or no such table: what is wrong in which line.
@@ -55,7 +55,7 @@ def append(path: str | os.PathLike[str], rows: Sequence[Mapping[str, str]]) -> N
         scratch.write_bytes(before + text.getvalue().encode("utf-8"))
 
 
-def _parsed(file: Path, needed: Sequence[str]) -> tuple[list[str], list[Row]]:
+def _parsed(file: Path, needed: Sequence[str]) -> tuple[list[str], list[dict[str, str]]]:
     text = _text(file)
     first = text.split("\n", 1)[0]
     if first.startswith("#"):
@@ -64,7 +64,7 @@ def _parsed(file: Path, needed: Sequence[str]) -> tuple[list[str], list[Row]]:
         if separator in first and "," not in first:
             raise UserError(f"{file} separates its columns by {called}: save it with commas.")
     names: list[str] = []
-    rows: list[Row] = []
+    rows: list[dict[str, str]] = []
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
         for fields in reader:

@@ -32,6 +32,12 @@ def close_matches(name: str, known: Iterable[str]) -> str:
     return f" (close: {', '.join(close)})" if close else ""
 
 
+def meant(name: object, known: Iterable[str]) -> str:
+    """The question whether the closest of the names was meant, `did you mean 'x'?`, or "" where none is close."""
+    close = difflib.get_close_matches(str(name), known, n=1)
+    return f"did you mean '{close[0]}'?" if close else ""
+
+
 def _ends_shared(one: str, other: str) -> int:
     """Letters that two names have in common at their beginnings and ends."""
     pairs = ([one, other], [one[::-1], other[::-1]])

@@ -40,7 +40,7 @@ _ONE_THREAD = (
 # Futures on a cluster for each of its threads: enough that no worker waits for the next item.
 _AHEAD = 2
 _SECONDS_TO_CONNECT = 15
-# Starting worker processes takes as long as working through this many bytes of cubes in this one.
+# Starting worker processes takes as long as working through this many bytes in this one.
 _WORTH_PROCESSES = 100e6
 
 
@@ -52,11 +52,11 @@ def available_cores() -> int:
 
 
 def sensible(workers: int, size: float) -> int:
-    """`workers`, but this process alone where it is 0 and the cubes to work through are less than 100 MB.
+    """`workers`, but this process alone where it is 0 and there are less than 100 MB to work through.
 
     Args:
         workers: processes asked for; 0 leaves the choice.
-        size: bytes of all cubes, as float32.
+        size: bytes to work through.
     """
     return 1 if not workers and size < _WORTH_PROCESSES else workers
 

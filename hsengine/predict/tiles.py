@@ -18,7 +18,7 @@ from torch import Tensor
 from hsengine.base.errors import UserError
 
 STEP = 8
-"""Tiles start at multiples of this, so that a mosaic's cells and the blocks that networks pad to stay whole."""
+"""Tiles start at multiples of this, so that patterns of pixels and the blocks that networks pad to stay whole."""
 
 OVERLAP = 96
 """Default overlap of neighbouring tiles in input pixels: a margin of 36, the reach of 36 convolutions of 3 x 3."""

@@ -23,7 +23,7 @@ _REFS = "refs/exps"
 
 
 @dataclass(frozen=True)
-class Record:
+class Status:
     """What is known of an experiment.
 
     Attributes:
@@ -87,16 +87,16 @@ def finished() -> dict[str, tuple[str, str]]:
     return found
 
 
-def read(names: Iterable[str]) -> dict[str, Record]:
+def read(names: Iterable[str]) -> dict[str, Status]:
     """The experiments of these names that are done, running or failed."""
     done = finished()
     found = {}
     for name in names:
         if name in done:
             baseline, revision = done[name]
-            found[name] = Record(name, "done", revision, baseline, _content(revision, "params.yaml"))
+            found[name] = Status(name, "done", revision, baseline, _content(revision, "params.yaml"))
         elif log(name).is_file():
-            found[name] = Record(name, "running" if is_running(name) else "failed")
+            found[name] = Status(name, "running" if is_running(name) else "failed")
     return found
 
 

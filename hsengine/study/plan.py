@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import itertools
-import json
 import math
 import os
 from collections.abc import Iterator, Mapping
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hsengine.base.errors import UserError
-from hsengine.base.params import read_yaml, validated
+from hsengine.base.params import flat, read_yaml, validated, written
 from hsengine.base.settings import TrainingParams
 from hsengine.base.wording import some
 from hsengine.project import Project
@@ -128,7 +127,7 @@ class Plan:
     def _base(self) -> dict[str, Any]:
         """What all experiments set, by dotted key."""
         given = recipe.read(self.project, self.study.recipe).values if self.study.recipe else {}
-        return flat(given) | flat(self.study.base)
+        return _checked(given) | _checked(self.study.base)
 
     def parameters(self, experiment: Experiment) -> TrainingParams:
         """All parameters of an experiment.
@@ -151,8 +150,8 @@ class Plan:
         except UserError as error:
             return [f"they are not valid now: {' '.join(str(error).split())}"]
         mine = flat(self.project.decides(self.parameters(experiment)))
-        keys = sorted(key for key in mine.keys() | other.keys() if mine.get(key, _ABSENT) != other.get(key, _ABSENT))
-        return [f"{key} is {_plain(other.get(key, _ABSENT))}, not {_plain(mine.get(key, _ABSENT))}" for key in keys]
+        keys = sorted(key for key in mine.keys() | other.keys() if mine.get(key, _NOT_SET) != other.get(key, _NOT_SET))
+        return [f"{key} is {written(other.get(key, _NOT_SET))}, not {written(mine.get(key, _NOT_SET))}" for key in keys]
 
     def _folds(self, values: Mapping[str, Any]) -> list[tuple[int, int]] | list[None]:
         """Each fold's number, and of how many; a list of numbers leaves how many to the parameters."""
@@ -179,24 +178,17 @@ def load(file: str | os.PathLike[str], params_file: str | os.PathLike[str], proj
     return plan
 
 
-def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested or dotted keys as dotted ones down to numbers, texts and lists.
-
-    A mapping that is empty or whose keys are not all text stays as it is.
+def _checked(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What a study sets, by dotted keys.
 
     Raises:
         UserError: a key is no name, or a number is not finite.
     """
-    found: dict[str, Any] = {}
-    for key, value in values.items():
-        place = f"{prefix}{key}"
-        if not isinstance(key, str) or not all(place.split(".")):
-            raise UserError(f"'{place}' is no key of params.yaml: write keys with dots, such as train.lr.")
-        if isinstance(value, Mapping) and value and all(isinstance(part, str) for part in value):
-            found |= flat(value, f"{place}.")
-        else:
-            _check_finite(value, place)
-            found[place] = value
+    found = flat(values)
+    for key, value in found.items():
+        if not all(key.split(".")):
+            raise UserError(f"'{key}' is no key of params.yaml: write keys with dots, such as train.lr.")
+        _check_finite(value, key)
     return found
 
 
@@ -226,7 +218,7 @@ def _set(target: dict[str, Any], key: str, value: Any) -> None:
     target[last] = {**before, **value} if isinstance(before, dict) and isinstance(value, Mapping) else value
 
 
-_ABSENT: Any = type("Absent", (), {})()
+_NOT_SET = "not set"
 
 
 def _check_finite(value: Any, place: str) -> None:
@@ -236,18 +228,14 @@ def _check_finite(value: Any, place: str) -> None:
         _check_finite(part, place)
 
 
-def _plain(value: Any) -> str:
-    return "not set" if value is _ABSENT else json.dumps(value, default=str)
-
-
 def _variants(study: Study) -> Iterator[tuple[str, dict[str, Any]]]:
     """Labels and what they set; a stage sets what all before it set, too."""
     before: dict[str, Any] = {}
     for name, values in study.stages.items():
-        before = before | flat(values or {})
+        before = before | _checked(values or {})
         yield name, before
     for name, values in study.variants.items():
-        yield name, flat(values or {})
+        yield name, _checked(values or {})
     if not study.stages and not study.variants:
         yield "", {}
 
@@ -260,7 +248,7 @@ def _grid(study: Study) -> Iterator[tuple[str, dict[str, Any]]]:
         [f"{short}-{text}" for text in naming.texts(study.grid[key])] for short, key in zip(shorts, keys, strict=True)
     ]
     for words, values in zip(itertools.product(*texts), itertools.product(*study.grid.values()), strict=True):
-        yield "-".join(words), flat(dict(zip(keys, values, strict=True)))
+        yield "-".join(words), _checked(dict(zip(keys, values, strict=True)))
 
 
 def _seeds(study: Study) -> list[int] | list[None]:

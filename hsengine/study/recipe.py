@@ -6,7 +6,6 @@ import copy
 import os
 from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,8 @@ from ruamel.yaml.comments import CommentedMap
 
 from hsengine.base.errors import UserError
 from hsengine.base.files import write_text
-from hsengine.base.params import read_yaml, validated
+from hsengine.base.params import read_yaml, validated, written
+from hsengine.base.wording import meant
 from hsengine.project import Project
 
 BASE = "base"
@@ -47,8 +47,8 @@ class Recipe:
         lines = list(self.comments)
         for key, value in self.values.items():
             nested = isinstance(value, Mapping) and value
-            lines.append(f"{key}:" if nested else f"{key}: {_plain(value)}")
-            lines += [f"  {part}: {_plain(held)}" for part, held in value.items()] if nested else []
+            lines.append(f"{key}:" if nested else f"{key}: {written(value)}")
+            lines += [f"  {part}: {written(held)}" for part, held in value.items()] if nested else []
         return "\n".join(lines) + "\n"
 
 
@@ -153,7 +153,7 @@ def merge(
         if isinstance(value, Mapping) and isinstance(held, MutableMapping) and place not in tables:
             changes += merge(held, value, tables, f"{place}.")
         elif key not in target or held != value:
-            changes.append(f"{place}: {_plain(held) if key in target else 'not set'} -> {_plain(value)}")
+            changes.append(f"{place}: {written(held) if key in target else 'not set'} -> {written(value)}")
             target[key] = _on_one_line(value) if isinstance(value, Mapping) else value
     return changes
 
@@ -163,8 +163,7 @@ def _content(folder: Path, name: Any, chain: Sequence[str]) -> dict[str, Any]:
     if file.is_file():
         return read_yaml(file)
     known = names(folder)
-    close = get_close_matches(str(name), known, n=1)
-    hint = f"did you mean '{close[0]}'?" if close else f"known here: {', '.join(known) or 'none'}."
+    hint = meant(name, known) or f"known here: {', '.join(known) or 'none'}."
     wanted = f" as '{chain[-1]}' wants to be built on" if chain else ""
     raise UserError(f"There is no recipe '{name}' in {folder}{wanted}; {hint}")
 
@@ -174,9 +173,3 @@ def _on_one_line(value: Mapping[str, Any]) -> CommentedMap:
     mapping = CommentedMap(value)
     mapping.fa.set_flow_style()
     return mapping
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{key}: {_plain(part)}" for key, part in value.items()) + "}"
-    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

@@ -17,9 +17,10 @@ from typing import Any
 from hsengine.base import paths
 from hsengine.base.errors import UserError
 from hsengine.base.files import replacing
+from hsengine.base.params import flat
 from hsengine.study import experiments
 from hsengine.study import plan as plans
-from hsengine.study.experiments import Record
+from hsengine.study.experiments import Status
 from hsengine.study.file import Range, Search
 from hsengine.study.plan import Experiment, Plan
 from hsengine.study.pool import Pool, Say, failure
@@ -56,7 +57,7 @@ def corners(plan: Plan) -> list[Experiment]:
     return [plan.trial(0, values) for values in [first, *changed]]
 
 
-def trials(plan: Plan) -> tuple[list[Experiment], dict[str, Record], set[str]]:
+def trials(plan: Plan) -> tuple[list[Experiment], dict[str, Status], set[str]]:
     """All trials with the values that are known of them, the records of those that have begun, and who was stopped."""
     names = [plan.trial(number, {}).name for number in range(_search(plan).trials)]
     records, known = experiments.read(names), _journalled(plan)
@@ -183,7 +184,7 @@ class _Searching:
             asked.set_user_attr(_NUMBER, number)
         return asked
 
-    def _course(self, record: Record) -> dict[int, float]:
+    def _course(self, record: Status) -> dict[int, float]:
         course = experiments.curve(record.revision, self.plan.curve) if self.search.pruner != "none" else {}
         return {step: point for step, point in course.items() if math.isfinite(point)}
 
@@ -228,7 +229,7 @@ def short(value: Any) -> str:
 
 def _values_of(plan: Plan, content: Mapping[str, Any]) -> dict[str, Any]:
     """The values that the space names, where nested parameters have them."""
-    values = plans.flat(content)
+    values = flat(content)
     return {key: values[key] for key in _search(plan).space if key in values}
 
 

@@ -15,7 +15,7 @@ from rich.table import Table
 from hsengine.base.files import replacing
 from hsengine.base.wording import some
 from hsengine.study import experiments
-from hsengine.study.experiments import Record
+from hsengine.study.experiments import Status
 from hsengine.study.plan import Experiment, Plan
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Value:
 
 
 @dataclass(frozen=True)
-class Row:
+class Standing:
     """A variant, stage or grid point.
 
     Attributes:
@@ -82,7 +82,7 @@ class Row:
     also: Mapping[str, Value | None] = field(default_factory=dict)
 
 
-def rows(plan: Plan, planned: Sequence[Experiment], records: Mapping[str, Record]) -> list[Row]:
+def rows(plan: Plan, planned: Sequence[Experiment], records: Mapping[str, Status]) -> list[Standing]:
     """A row a label: the best first, those without a result last; stages stay in their order.
 
     A stage is compared with the one before, any other label with the baseline, which is the first one unless the
@@ -99,7 +99,7 @@ def rows(plan: Plan, planned: Sequence[Experiment], records: Mapping[str, Record
         differences = [values[label][key] - values[reference][key] for key in common if reference is not None]
         same = reference == label
         found.append(
-            Row(
+            Standing(
                 label,
                 sum(experiment.label == label for experiment in planned),
                 Value.of(list(values[label].values())),
@@ -114,12 +114,12 @@ def rows(plan: Plan, planned: Sequence[Experiment], records: Mapping[str, Record
     return found if plan.study.stages else ranked(plan, found)
 
 
-def ranked(plan: Plan, found: Sequence[Row]) -> list[Row]:
+def ranked(plan: Plan, found: Sequence[Standing]) -> list[Standing]:
     """Rows with the best first, and those without a result last; equal ones keep their order."""
     return sorted(found, key=lambda row: float("inf") if row.value is None else -plan.sign * row.value.mean)
 
 
-def header(plan: Plan, found: Sequence[Row]) -> list[str]:
+def header(plan: Plan, found: Sequence[Standing]) -> list[str]:
     """The titles of the columns."""
     against = sorted({row.reference for row in found if row.reference is not None})
     word = "the one before" if plan.study.stages and plan.study.baseline is None else "".join(against[:1])
@@ -127,7 +127,7 @@ def header(plan: Plan, found: Sequence[Row]) -> list[str]:
     return ["", measure, *([f"to {word}"] if against else []), *plan.study.also, "n"]
 
 
-def cells(plan: Plan, found: Sequence[Row]) -> list[list[str]]:
+def cells(plan: Plan, found: Sequence[Standing]) -> list[list[str]]:
     """The texts of the rows, column by column as in `header`."""
     compared = any(row.reference is not None for row in found)
     lines = []
@@ -159,7 +159,7 @@ def markdown(titles: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
 
 
 def remarks(
-    plan: Plan, planned: Sequence[Experiment], records: Mapping[str, Record], stopped: Collection[str] = ()
+    plan: Plan, planned: Sequence[Experiment], records: Mapping[str, Status], stopped: Collection[str] = ()
 ) -> list[str]:
     """What a reader of the table should know: how the spread is meant, what is missing, what was mixed.
 
@@ -198,7 +198,7 @@ def remarks(
     return found
 
 
-def picture(plan: Plan, planned: Sequence[Experiment], records: Mapping[str, Record]) -> Figure:
+def picture(plan: Plan, planned: Sequence[Experiment], records: Mapping[str, Status]) -> Figure:
     """The course of the measure over the epochs: the mean of each label, and from its least to its greatest."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -234,14 +234,14 @@ def picture(plan: Plan, planned: Sequence[Experiment], records: Mapping[str, Rec
     return figure
 
 
-def draw(plan: Plan, planned: Sequence[Experiment], records: Mapping[str, Record], file: Path) -> None:
+def draw(plan: Plan, planned: Sequence[Experiment], records: Mapping[str, Status], file: Path) -> None:
     """Write the `picture` as PNG, whole or not at all."""
     with replacing(file) as scratch:
         picture(plan, planned, records).savefig(scratch, format="png")
 
 
 def _values(
-    plan: Plan, planned: Sequence[Experiment], records: Mapping[str, Record], label: str, name: str
+    plan: Plan, planned: Sequence[Experiment], records: Mapping[str, Status], label: str, name: str
 ) -> dict[tuple[int | None, int | None], float]:
     """A measure of each experiment of a label, by seed and fold."""
     found = {}

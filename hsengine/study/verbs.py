@@ -14,10 +14,10 @@ from hsengine.project import Project
 from hsengine.study import experiments, plan, recipe, search, snapshot, table
 from hsengine.study import run as running
 from hsengine.study.calls import git
-from hsengine.study.experiments import Record
+from hsengine.study.experiments import Status
 from hsengine.study.plan import Experiment, Plan
 from hsengine.study.run import Outcome
-from hsengine.study.table import Row
+from hsengine.study.table import Standing
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def _load(project: Project, file: Path, params_file: Path) -> Plan:
 
 def _read(
     project: Project, file: Path, params_file: Path
-) -> tuple[Plan, list[Experiment], dict[str, Record], Collection[str]]:
+) -> tuple[Plan, list[Experiment], dict[str, Status], Collection[str]]:
     """A study, its experiments, what is known of them, and which were stopped early."""
     found = _load(project, file, params_file)
     if found.study.search:
@@ -122,8 +122,8 @@ def _read(
 def _trials(
     found: Plan,
     planned: Sequence[Experiment],
-    ranked: Sequence[Row],
-    records: Mapping[str, Record],
+    ranked: Sequence[Standing],
+    records: Mapping[str, Status],
     stopped: Collection[str],
 ) -> tuple[list[str], list[list[str]]]:
     """Titles and cells of the trials that have begun: the measure, and what was tried."""

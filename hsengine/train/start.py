@@ -17,7 +17,7 @@ from hsengine.base.settings import Train
 from hsengine.base.wording import some
 from hsengine.folder import file_of
 
-WEIGHTS = file_of("best")
+BEST = file_of("best")
 _NAMED = 5
 
 
@@ -93,10 +93,10 @@ def _file(start: str) -> Path:
             f"train.start: {paths.MODEL} is what this training writes, and is removed before: copy it to another place "
             "and name that."
         )
-    file = place / WEIGHTS if place.is_dir() else place
+    file = place / BEST if place.is_dir() else place
     if not file.is_file():
         raise UserError(
-            f"train.start: there are no weights in {place} (no {WEIGHTS}): name the folder of a trained model, or set "
+            f"train.start: there are no weights in {place} (no {BEST}): name the folder of a trained model, or set "
             "it to null."
         )
     return file

@@ -20,6 +20,7 @@ import torch
 
 from hsengine.base.errors import UserError
 from hsengine.base.files import write_json
+from hsengine.base.params import flat
 from hsengine.base.wording import some
 
 _ABOUT = "about.json"
@@ -49,7 +50,9 @@ class Identity:
 
     def differences(self, about: Mapping[str, Any]) -> list[str]:
         """Where a record that `StateFolder` wrote differs: keys of the parameters, `code`, `data`."""
-        mine, theirs = _flat(self.configuration), _flat(about.get("configuration", {}))
+        # As the record holds it: JSON turns tuples into lists and all keys into text.
+        mine = flat(json.loads(json.dumps(self.configuration, default=str)))
+        theirs = flat(about.get("configuration", {}))
         found = sorted(key for key in mine.keys() | theirs.keys() if mine.get(key) != theirs.get(key))
         if about.get("code") != self.code:
             found.append("the code")
@@ -220,12 +223,6 @@ def _read_about(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return about if isinstance(about, dict) else {}
-
-
-def _flat(value: Any, prefix: str = "") -> dict[str, str]:
-    if isinstance(value, Mapping) and value:
-        return {k: v for name, part in value.items() for k, v in _flat(part, f"{prefix}{name}.").items()}
-    return {prefix.removesuffix("."): json.dumps(value, default=str)}
 
 
 def _brief(error: Exception) -> str:

@@ -18,6 +18,7 @@ from accelerate.tracking import LOGGER_TYPE_TO_CLASS, DVCLiveTracker, GeneralTra
 from numpy.typing import NDArray
 
 from hsengine.base.errors import UserError
+from hsengine.base.params import flat
 
 _WANDB_OFFLINE = ("offline", "disabled", "dryrun")
 
@@ -141,7 +142,10 @@ def _started(name: str, project: str, folder: Path, configuration: Mapping[str, 
         made = LOGGER_TYPE_TO_CLASS[name]
         tracker = made(project, *([str(folder)] if made.requires_logging_directory else []), **arguments)
         tracker.start()
-        tracker.store_init_configuration(_flat(configuration))
+        plain = (int, float, str)
+        tracker.store_init_configuration(
+            {key: value if isinstance(value, plain) else str(value) for key, value in flat(configuration).items()}
+        )
     except Exception as error:
         raise UserError(
             f"machine.trackers: '{name}' could not be started: {error}. See to its settings, or take it out of the "
@@ -191,17 +195,6 @@ def _show(tracker: GeneralTracker, name: str, picture: NDArray[np.uint8], epoch:
         import mlflow
 
         mlflow.log_image(picture, artifact_file=f"{name}.png")
-
-
-def _flat(configuration: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Dotted keys with plain values, as every tracker takes them."""
-    flat: dict[str, Any] = {}
-    for name, value in configuration.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{name}.")
-        else:
-            flat[prefix + name] = value if isinstance(value, (int, float, str, bool)) else str(value)
-    return flat
 
 
 def _wandb_credentials() -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import inspect
 import pkgutil
@@ -18,6 +17,7 @@ from hsdata.cube import BAND_GRID
 from hsdata.layout import CUBES, Target
 from hsengine.base.errors import UserError
 from hsengine.base.params import Section, validated
+from hsengine.base.wording import meant
 from hsmodels.zoo.composed import Residual, Striped
 
 __loads__ = ("hsmodels.zoo.*",)
@@ -160,9 +160,8 @@ def entry(name: str) -> Entry:
     """
     if name in entries():
         return entries()[name]
-    close = difflib.get_close_matches(name, names(), n=1)
-    hint = f" Did you mean '{close[0]}'?" if close else ""
-    raise UserError(f"There is no model '{name}'.{hint} The models are: {', '.join(names())}.")
+    hint = meant(name, names()) or "there are others:"
+    raise UserError(f"There is no model '{name}'; {hint} {', '.join(names())}.")
 
 
 def target_of(name: str) -> Target:

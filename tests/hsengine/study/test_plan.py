@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hsengine.base.errors import UserError
-from hsengine.base.params import read_yaml, validated
+from hsengine.base.params import flat, read_yaml, validated
 from hsengine.study import naming, plan
 from hsengine.study.file import Study
 from hsengine.study.plan import Plan
@@ -253,4 +253,4 @@ _NESTED = st.recursive(st.integers(), lambda part: st.dictionaries(_KEYS, part, 
 
 @given(st.dictionaries(_KEYS, _NESTED))
 def test_flat_and_nested_are_inverse(values):
-    assert plan.nested(plan.flat(values)) == values
+    assert plan.nested(flat(values)) == values

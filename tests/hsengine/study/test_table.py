@@ -8,7 +8,7 @@ from rich.console import Console
 
 from hsengine.base.params import validated
 from hsengine.study import experiments, table
-from hsengine.study.experiments import Record
+from hsengine.study.experiments import Status
 from hsengine.study.file import Study
 from hsengine.study.plan import Plan
 from hsmodels.project import PROJECT
@@ -24,7 +24,7 @@ def _study(labels=("plain", "fast"), kind="variants", repeats=2, **given):
 
 def _record(name, value, state="done", baseline="b" * 40, **further):
     metrics = {FILE: {"SSC": value, **further}} if state == "done" else {}
-    return Record(name, state, "a" * 40 if state == "done" else "", baseline, {}, metrics)
+    return Status(name, state, "a" * 40 if state == "done" else "", baseline, {}, metrics)
 
 
 def _records(values, planned):

@@ -14,7 +14,7 @@ def folder(tmp_path):
     place = tmp_path / "model"
     place.mkdir()
     weights = trained(tmp_path / "first").last.weights
-    safetensors.torch.save_file(weights, place / start.WEIGHTS)
+    safetensors.torch.save_file(weights, place / start.BEST)
     return place, weights
 
 
@@ -25,8 +25,8 @@ def test_a_training_starts_from_the_weights_of_another(tmp_path, folder):
     place, weights = folder
     said = []
     assert same(trained(tmp_path / "a", said=said, start=str(place), **STILL).last.weights, weights)
-    assert said == [f"Starting from the weights in {place / start.WEIGHTS}: 4 of the model's 4 keys are taken."]
-    assert same(trained(tmp_path / "b", start=str(place / start.WEIGHTS), **STILL).last.weights, weights)
+    assert said == [f"Starting from the weights in {place / start.BEST}: 4 of the model's 4 keys are taken."]
+    assert same(trained(tmp_path / "b", start=str(place / start.BEST), **STILL).last.weights, weights)
     assert not same(trained(tmp_path / "c", **STILL).last.weights, weights)
 
 
@@ -107,7 +107,7 @@ def test_weights_that_do_not_fit_are_refused_with_what_to_do(tmp_path, folder):
         trained(tmp_path / "d", start=str(tmp_path / "nowhere"))
     with pytest.raises(UserError, match=r"outputs/model is what this training writes"):
         trained(tmp_path / "f", start="outputs/model")
-    (place / start.WEIGHTS).write_bytes(b"cut off")
+    (place / start.BEST).write_bytes(b"cut off")
     with pytest.raises(UserError, match=r"model\.safetensors cannot be read"):
         trained(tmp_path / "e", start=str(place))
 
@@ -116,7 +116,7 @@ def test_the_weights_to_start_from_are_known_by_their_content(tmp_path, folder):
     place, weights = folder
     first = start.fingerprint(settings(start=str(place)))
     assert start.fingerprint(settings()) is None
-    safetensors.torch.save_file({name: value + 1 for name, value in weights.items()}, place / start.WEIGHTS)
+    safetensors.torch.save_file({name: value + 1 for name, value in weights.items()}, place / start.BEST)
     assert start.fingerprint(settings(start=str(place))) != first
     with pytest.raises(UserError, match=r"train\.start"):
         start.fingerprint(settings(start=str(tmp_path / "nowhere")))

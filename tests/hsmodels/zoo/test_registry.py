@@ -83,7 +83,7 @@ def test_half_precision_stays_finite(name, track, dtype, native, monkeypatch):
 
 
 def test_an_unknown_model_is_refused_with_the_nearest_name_and_all_names():
-    with pytest.raises(UserError, match=r"Did you mean 'mstpp'\?.*example.*raw2hsi"):
+    with pytest.raises(UserError, match=r"did you mean 'mstpp'\?.*example.*raw2hsi"):
         zoo.build("mstp")
 
 
