@@ -101,3 +101,21 @@ def info(
 
     for path in paths:
         typer.echo(str(stage.describe(path, variable=variable, wavelengths_file=wavelengths, axes=axes)))
+
+
+@app.command()
+def view(
+    files: Annotated[
+        list[str], typer.Argument(metavar="FILE...", help="Cubes of any format; alike ones side by side.")
+    ],
+    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("view.html"),
+    variable: Variable = None,
+    wavelengths: Wavelengths = None,
+    axes: Axes = None,
+) -> None:
+    """Make a page that shows cubes: pictures, bands, spectra, differences; it opens without network."""
+    from hsdata import view as verb
+    from hsdata.formats.wavelengths import read_list
+
+    centres = None if wavelengths is None else read_list(wavelengths)
+    typer.echo(str(verb.run(files, out, variable=variable, wavelengths=centres, axes=axes)))
