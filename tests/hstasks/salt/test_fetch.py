@@ -47,7 +47,7 @@ def test_a_damaged_archive_is_named(bundle, tmp_path, monkeypatch):
     assert not (tmp_path / "data" / "train").exists()
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """As Kaggle's client raises it."""
 
     response = types.SimpleNamespace(status_code=403)
@@ -70,7 +70,7 @@ def _kaggle(monkeypatch, error):
 
 @pytest.mark.parametrize(
     ("error", "said"),
-    [(None, "KAGGLE_USERNAME"), (Refused(), "accept the rules"), (ConnectionError("no route"), "no route")],
+    [(None, "KAGGLE_USERNAME"), (RefusedError(), "accept the rules"), (ConnectionError("no route"), "no route")],
     ids=["no credentials", "refused", "no network"],
 )
 def test_what_kaggle_refuses_is_explained(tmp_path, monkeypatch, error, said):
