@@ -18,5 +18,5 @@ def run(folder: str | Path) -> str:
     """
     made = template.make(template.place_of(Path(__file__).parent, FILES), FILES, folder)
     data = "hsdata sample data   # or hsdata fetch, or your own files in data/"
-    steps = [f"cd {folder}", data, "dvc add data", "dvc repro"]
+    steps = [f"cd {folder}", data, "dvc add data", "git add . && git commit -m begin", "dvc repro"]
     return "\n".join(["made " + "; ".join(made), "next:", *(f"  {step}" for step in steps)])

@@ -16,6 +16,7 @@ import numpy as np
 from accelerate import Accelerator
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS, DVCLiveTracker, GeneralTracker
 from numpy.typing import NDArray
+from scmrepo.exceptions import SCMError
 
 from hsengine.base.errors import UserError
 from hsengine.base.params import flat
@@ -65,6 +66,9 @@ class Curves:
         configuration: logged as the run's parameters.
         history: rows of the epochs done.
         run_id: continues a run at Weights & Biases.
+
+    Raises:
+        UserError: the project's git repository has no commit yet.
     """
 
     def __init__(
@@ -84,7 +88,13 @@ class Curves:
             return
         shutil.rmtree(folder, ignore_errors=True)
         self._live = DVCLiveTracker(None, dir=str(folder), dvcyaml=None, save_dvc_exp=False, report=None)
-        self._live.start()
+        try:
+            self._live.start()
+        except SCMError as error:
+            raise UserError(
+                f"DVCLive cannot log beside this git repository ({error}). Where it has no commit yet, make the first "
+                "one: git add . && git commit -m begin"
+            ) from None
         self._live.store_init_configuration(dict(configuration))
         for name in names:
             tracker = _started(name, project, folder.parent / name, configuration, run_id)

@@ -1,6 +1,7 @@
 import importlib.util
 import json
 import os
+import subprocess
 import sys
 from types import SimpleNamespace
 
@@ -21,6 +22,14 @@ def test_the_curves_are_those_of_dvclive(tmp_path):
     assert summary["val"]["margin"] == result.history[-1]["val/margin"]
     assert summary["step"] == 2
     assert not (tmp_path / "dvc.yaml").exists()
+
+
+def test_a_repository_without_a_commit_is_told_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for command in (["git", "init", "--quiet"], [sys.executable, "-m", "dvc", "init", "--quiet"]):
+        subprocess.run(command, check=True)
+    with pytest.raises(UserError, match=r"no commit yet.*git commit"):
+        trained(tmp_path, epochs=1)
 
 
 def test_what_stood_in_the_folder_of_the_curves_goes(tmp_path):
