@@ -84,14 +84,14 @@ def run(
     page = Page(
         title=f"{found['run']['model']}, track {params.track}: {leading} {content.number(found[leading])}",
         lead=(
-            f"{leading} is the mean over {found[evaluate.IMAGE_COUNT]} held-out samples. Below: the cubes of the worst, "
-            "a middling and the best of them, then all scores, what was run and what it cost."
+            f"{leading} is the mean over {found[evaluate.IMAGE_COUNT]} held-out samples. Below: the cubes of the "
+            "worst, a middling and the best of them, then all scores, what was run and what it cost."
         ),
         sections=[
             cubes,
             content.scores(found, evaluate.IMAGE_COUNT),
             samples,
-            content.curves(),
+            content.curves(leading),
             content.run(PROJECT, folder.record(model), params_file),
             content.cost(),
         ],
@@ -175,7 +175,8 @@ def _relative(costs: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _total(shares: Shares) -> NDArray[np.float64]:
-    return np.sum(list(shares.costs.values()), axis=0)
+    total: NDArray[np.float64] = np.sum(list(shares.costs.values()), axis=0)
+    return total
 
 
 def _parts(shares: Shares, name: str) -> Table:

@@ -63,9 +63,7 @@ def scores(metrics: Mapping[str, Any], count: str) -> Section:
     others = list(_experiments(leading))
     said = f"{leading} on the same held-out samples; baselines fitted on the training samples by the stage evaluate"
     if others:
-        said += (
-            f"; experiments: the last {len(others)} that DVC knows, each with its own parameters and held-out samples"
-        )
+        said += f"; experiments: the last {len(others)} in DVC, each with its own parameters and held-out samples"
     beside += others
     blocks.append(Table(["model", leading], beside, said, f"{leading} beside others"))
     for group, parts in metrics.items():
@@ -110,24 +108,45 @@ def samples(table: Path, leading: str, *, best_is_high: bool = True) -> tuple[Se
     return Section("Samples", blocks), rows
 
 
-def curves(folder: Path = paths.CURVES) -> Section:
-    """What training logged, one chart a name below `train` and `val`."""
+def curves(leading: str, folder: Path = paths.CURVES) -> Section:
+    """What training logged, a chart a measure; groups of samples in one chart.
+
+    Args:
+        leading: the measure that is shown first, after the loss.
+        folder: of the curves.
+    """
+    place = folder / "plots" / "metrics"
     charts: dict[str, list[dict[str, Any]]] = {}
-    for file in sorted((folder / "plots" / "metrics").rglob("*.tsv")):
-        part, _, name = file.relative_to(folder / "plots" / "metrics").with_suffix("").as_posix().partition("/")
-        points = experiments.growing_curve(folder, f"{part}/{name}" if name else part)
-        if len(points) > 1:
-            trace = {"x": list(points), "y": list(points.values()), "name": part, "mode": "lines"}
-            charts.setdefault(name or part, []).append(trace)
+    flat_ones = []
+    for file in sorted(place.rglob("*.tsv")):
+        parts = file.relative_to(place).with_suffix("").parts
+        points = experiments.growing_curve(folder, "/".join(parts))
+        if len(points) < 2:
+            continue
+        if len(set(points.values())) == 1:
+            flat_ones.append(f"{'/'.join(parts)} {number(next(iter(points.values())))}")
+            continue
+        # part/measure, or part/by_<group>/<name>/measure
+        grouped = len(parts) == 4
+        title = f"{parts[3]} {parts[1].replace('_', ' ')}, {parts[0]}" if grouped else parts[-1]
+        name = parts[2] if grouped else parts[0]
+        trace = {"x": list(points), "y": list(points.values()), "name": name, "mode": "lines"}
+        charts.setdefault(title, []).append(trace)
+    first = ("loss", leading)
+    source = f"{folder}, logged by the training of this model"
     blocks: list[Block] = [
         Chart(
-            {"data": traces, "layout": {"xaxis": {"title": {"text": "epoch"}}, "yaxis": {"title": {"text": name}}}},
-            f"{folder}: logged by the training of this model",
-            name,
+            {
+                "data": charts[title],
+                "layout": {"xaxis": {"title": {"text": "epoch"}}},
+            },
+            title=title,
         )
-        for name, traces in charts.items()
+        for title in sorted(charts, key=lambda title: (title not in first, first.index(title) if title in first else 0))
     ]
-    return Section("Curves", blocks or [Note("The training took a single step or none: there are no curves.")])
+    if flat_ones:
+        blocks.append(Note(f"The same at each step: {', '.join(flat_ones)}."))
+    return Section("Curves", [Note(f"From {source}."), *blocks] if blocks else [Note("There are no curves.")])
 
 
 def run(project: Project, config: Mapping[str, Any], params_file: Path = Path("params.yaml")) -> Section:
@@ -144,9 +163,9 @@ def run(project: Project, config: Mapping[str, Any], params_file: Path = Path("p
     facts = {
         "model": config.get("title", config["model"]["name"]),
         "model parameters": json.dumps(config["model"].get("params", {})),
-        "best epoch": f"{best.get('epoch', _UNSET)} of {config.get('epochs', _UNSET)}, by {config.get('watch', _UNSET)}",
+        "best epoch": " ".join([_of(best, "epoch"), "of", _of(config, "epochs"), "by", _of(config, "watch")]),
         "ended by": config.get("ended_by"),
-        "samples": f"{data.get('training', _UNSET)} to learn from, {data.get('held_out', _UNSET)} held out",
+        "samples": f"{_of(data, 'training')} to learn from, {_of(data, 'held_out')} held out",
         "hash of the data": data.get("hash"),
         "hash of the code": config.get("code"),
         "hash of the training": config.get("training"),
@@ -194,6 +213,10 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
             yield from flat(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
+
+
+def _of(record: Mapping[str, Any], key: str) -> str:
+    return str(record.get(key, _UNSET))
 
 
 def _short(text: str) -> str:
