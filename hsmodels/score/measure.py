@@ -185,9 +185,13 @@ def measures(
         weights: (B, K, H·W) float64 of 0 and 1, each with at least one 1; without them K is 1.
         floor: see `spectral_maps`; 0 is the score.
     """
-    maps = pixel_maps(truth, prediction, to_rgb, weights, floor=floor)
-    batch, _, height, width = truth.shape
-    pixels = maps.spectra.sam.new_full((batch, 1), height * width) if weights is None else weights.sum(dim=-1)
+    return measures_of(pixel_maps(truth, prediction, to_rgb, weights, floor=floor), weights)
+
+
+def measures_of(maps: PixelMaps, weights: Tensor | None = None) -> dict[str, Tensor]:
+    """The six measures of maps; for `weights`, those that the maps were made with, see `measures`."""
+    batch, count = maps.similarity.shape
+    pixels = maps.similarity.new_full((batch, 1), count) if weights is None else weights.sum(dim=-1)
 
     def averaged(values: Tensor) -> Tensor:
         if weights is None:

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from hsmodels.score import scale
-from hsmodels.score.measure import colour_matrix, measures, pixel_maps
+from hsmodels.score.measure import colour_matrix, measures_of, pixel_maps
 
 _BANDS_AT_ONCE: Final = 8
 
@@ -50,7 +50,7 @@ def shares(truth: Tensor, prediction: Tensor, wavelengths: ArrayLike | None = No
     to_rgb = colour_matrix(len(truth), wavelengths).to(truth.device)
     with torch.no_grad():
         maps = pixel_maps(truth[None], prediction[None], to_rgb)
-        found = measures(truth[None], prediction[None], to_rgb)
+        found = measures_of(maps)
         found |= scale.subscores(found)
     values = {name: float(value) for name, value in found.items()}
     means = (maps.spectra.truth_sum[0, 0] / (height * width)).abs() + scale.ERGAS_EPSILON
