@@ -9,6 +9,7 @@ from hsengine.base.paths import EVALUATION as EVALUATION
 from hsengine.base.paths import METRICS as METRICS
 from hsengine.base.paths import MODEL as MODEL
 from hsengine.base.paths import OUTPUTS as OUTPUTS
+from hsengine.base.paths import REPORT as REPORT
 from hsengine.base.paths import SUBMISSION as SUBMISSION
 from hsengine.base.paths import THROUGHPUT as THROUGHPUT
 from hsengine.base.paths import state_folder as state_folder

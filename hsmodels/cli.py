@@ -64,6 +64,15 @@ def submit(params: ParamsFile = Path("params.yaml")) -> None:
 
 
 @app.command()
+def report(params: ParamsFile = Path("params.yaml")) -> None:
+    """Make the page that shows the result: scores beside others, curves, costs, cubes to look into."""
+    from hsmodels import report as stage
+    from hsmodels.params import load_params
+
+    typer.echo(str(stage.run(load_params(params), params_file=params)))
+
+
+@app.command()
 def predict(
     input: Annotated[Path, typer.Option(help="A folder of inputs (.png, .jpg or .npy), or one file.")],
     output: Annotated[Path, typer.Option(help="The folder for the cubes.")],

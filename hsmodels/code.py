@@ -15,6 +15,7 @@ STAGES = {
     "train": ("hsmodels.train",),
     "evaluate": ("hsmodels.evaluate",),
     "submit": ("hsmodels.submit",),
+    "report": ("hsmodels.report",),
 }
 """Stage of `dvc.yaml` -> the modules from which everything is imported that decides its result."""
 

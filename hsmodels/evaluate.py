@@ -73,7 +73,7 @@ def run(
 
 def _scores(params: Params, predictor: Predictor, frames: Frames, folder: Path) -> dict[str, Any]:
     """Score every image; tables and pictures go to `folder`."""
-    model_of = _models(predictor, frames)
+    model_of = models(predictor, frames)
     if isinstance(model_of, _LeaveOneOut):
         write_weights(folder / FITTED, model_of.weights, predictor.wavelengths)
     is_cube, wavelengths = predictor.target == layout.CUBES, predictor.wavelengths
@@ -145,7 +145,7 @@ class _LeaveOneOut:
         return self._predictor.weighted((self._total - self._parts[index]).weights())
 
 
-def _models(predictor: Predictor, frames: Frames) -> Callable[[int], nn.Module]:
+def models(predictor: Predictor, frames: Frames) -> Callable[[int], nn.Module]:
     """For each held-out image, the model that predicts it.
 
     Raises:
@@ -179,22 +179,33 @@ def _record(predictor: Predictor, same: bool | None) -> dict[str, Any]:
 
 def _baselines(params: Params, rows: pd.DataFrame, frames: Frames, predictor: Predictor) -> dict[str, Any]:
     """The scores of the closed-form models, fitted on the training samples."""
-    training = Frames(rows[~rows["synthetic"]], params.track)
-    settings = predictor.settings.model_copy(update={"tta": False, "models": [], "weights": "mean", "precision": "no"})
     found = {}
     for name in BASELINES:
-        if name not in zoo.names(params.track):
-            continue
-        model = zoo.for_track(name, params.track, {}, bands=len(predictor.wavelengths)).to(predictor.device)
-        zoo.fit(model, _batches(training, f"fitting {name}", predictor.device))
-        model.eval()
-        found[name] = {
-            scoring.SCORE: mean(
-                _values(truth, reconstruct(model, input.to(predictor.device), settings), predictor)[scoring.SCORE]
-                for input, truth in frames.pairs(f"scoring {name}")
-            )
-        }
+        if name in zoo.names(params.track):
+            baseline = fit_baseline(name, rows, predictor)
+            found[name] = {
+                scoring.SCORE: mean(
+                    _values(truth, baseline(input), predictor)[scoring.SCORE]
+                    for input, truth in frames.pairs(f"scoring {name}")
+                )
+            }
     return found
+
+
+def fit_baseline(name: str, rows: pd.DataFrame, predictor: Predictor) -> Callable[[Tensor], Tensor]:
+    """A closed-form model, fitted on the training samples: from an input (C, h, w) to a finished cube.
+
+    Args:
+        name: one of `BASELINES`.
+        rows: the samples to learn from; synthetic ones are left out.
+        predictor: what it stands beside: the track, the bands, and how predictions are finished.
+    """
+    training = Frames(rows[~rows["synthetic"]], predictor.track)
+    settings = predictor.settings.model_copy(update={"tta": False, "models": [], "weights": "mean", "precision": "no"})
+    model = zoo.for_track(name, predictor.track, {}, bands=len(predictor.wavelengths)).to(predictor.device)
+    zoo.fit(model, _batches(training, f"fitting {name}", predictor.device))
+    model.eval()
+    return lambda input: reconstruct(model, input.to(predictor.device), settings)
 
 
 def _batches(frames: Frames, label: str, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:

@@ -11,6 +11,8 @@ from torch import Tensor
 from hsdata import layout, region
 from hsengine.train.task import Direction
 from hsmodels import score
+from hsmodels.score.shares import Shares
+from hsmodels.score.shares import shares as _shares
 from hsmodels.score.spatial import psnr
 
 SCORE = "SSC"
@@ -55,3 +57,8 @@ def regions(truth: Tensor, prediction: Tensor, wavelengths: NDArray[np.float64])
     masks = region.regions(truth.cpu().numpy(), wavelengths)
     parts = score.ssc_regions(truth.to(prediction.device), prediction, masks, wavelengths=wavelengths)
     return {name: part[SCORE] for name, part in parts.items()}
+
+
+def shares(truth: Tensor, prediction: Tensor, wavelengths: NDArray[np.float64]) -> Shares:
+    """The score of a finished cube pixel by pixel, and which pixel costs how much; (bands, H, W) reflectance each."""
+    return _shares(truth.to(prediction.device), prediction, wavelengths)

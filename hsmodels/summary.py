@@ -43,6 +43,7 @@ def table(file: Path = paths.METRICS) -> Table:
 
 
 _PLACES = {
+    paths.REPORT: "the page that shows all of it: open it in a browser",
     paths.EVALUATION / "pictures": "truth, prediction, error and spectra of a few samples",
     paths.EVALUATION / "images.csv": "the score of every held-out sample",
     paths.SUBMISSION: "the submission archives, or why there are none",

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -144,3 +145,37 @@ def half_on_cpu(monkeypatch: pytest.MonkeyPatch) -> type[Any]:
     monkeypatch.setattr(session, "Accelerator", HalfOnCPU)
     monkeypatch.setattr(session, "_check_precision", lambda precision: None)
     return HalfOnCPU
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    """A headless browser; tests of pages are left out where there is none."""
+    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if program is None:
+        pytest.skip("there is no chromium to open pages with: 'apt-get install chromium'")
+    playwright = pytest.importorskip("playwright.sync_api", reason="the package playwright is not installed")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def opened(chromium: Any) -> Iterator[Callable[..., Any]]:
+    """Open a file as a page without network; whatever it says on the console fails the test."""
+    contexts, said = [], []
+
+    def opening(file: Path, *, width: int = 1200, **options: Any) -> Any:
+        context = chromium.new_context(viewport={"width": width, "height": 900}, offline=True, **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.on("request", lambda asked: said.append(asked.url) if asked.url.startswith("http") else None)
+        page.goto(file.resolve().as_uri())
+        return page
+
+    yield opening
+    for context in contexts:
+        context.close()
+    assert said == []

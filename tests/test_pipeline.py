@@ -92,7 +92,16 @@ def test_the_outputs_are_where_the_code_writes_them():
         for kind in ("outs", "metrics", "plots")
         for out in stage.get(kind, [])
     }
-    for place in (paths.CATALOG, paths.INDEX, paths.ZARR, paths.RENDERED, paths.MODEL, paths.METRICS, paths.SUBMISSION):
+    for place in (
+        paths.CATALOG,
+        paths.INDEX,
+        paths.ZARR,
+        paths.RENDERED,
+        paths.MODEL,
+        paths.METRICS,
+        paths.SUBMISSION,
+        paths.REPORT,
+    ):
         assert str(place) in outputs
 
 
@@ -122,6 +131,8 @@ def test_every_stage_depends_on_the_code_that_it_runs_through():
         ("hsdata/tables/cie.csv", {"render", "smote", "train", "evaluate"}, {"convert"}),
         ("hsdata.convert", {"convert"}, {"catalog", "train", "evaluate"}),
         ("hsdata.formats.envi", set(), {"catalog", "convert", "train", "evaluate"}),
+        ("hsdata/view/assets/cubes.js", {"report"}, {"train", "evaluate", "submit"}),
+        ("hsengine/report/templates/page.html", {"report"}, {"train", "evaluate", "submit"}),
         ("hsdata.cli", set(), set(CODE)),
         ("hsmodels.cli", set(), set(CODE)),
         ("hsengine.study.plan", set(), set(CODE)),

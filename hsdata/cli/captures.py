@@ -109,9 +109,7 @@ def info(
 
 @app.command()
 def view(
-    files: Annotated[
-        list[str], typer.Argument(metavar="FILE...", help="Cubes of any format; alike ones side by side.")
-    ],
+    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Cubes of any format.")],
     out: Annotated[Path, typer.Option(help="The page to write.")] = Path("view.html"),
     variable: Variable = None,
     wavelengths: Wavelengths = None,

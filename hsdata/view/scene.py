@@ -91,7 +91,8 @@ def step_of(height: int, width: int, most: int = PIXELS) -> int:
 
 def viewer(scenes: Sequence[Scene]) -> Viewer:
     """Make scenes ready for a page."""
-    described, data = [], {}
+    described: list[dict[str, Any]] = []
+    data: dict[str, str] = {}
     for number, scene in enumerate(scenes):
         made, blobs = _described(scene, f"scene-{number}")
         described.append(made)
@@ -164,4 +165,5 @@ def _render(scene: Scene, values: NDArray[np.floating]) -> NDArray[np.floating]:
     chosen = np.stack([values[int(np.argmin(np.abs(axis - one)))] for one in wanted]).astype(np.float64)
     chosen[~np.isfinite(chosen)] = 0.0
     least, most = np.quantile(chosen, (0.01, 0.99), axis=(1, 2), keepdims=True)
-    return np.clip((chosen - least) / np.maximum(most - least, 1e-12), 0.0, 1.0) ** (1.0 / 2.2)
+    stretched: NDArray[np.float64] = np.clip((chosen - least) / np.maximum(most - least, 1e-12), 0.0, 1.0)
+    return stretched ** (1.0 / 2.2)

@@ -18,6 +18,7 @@ EVALUATION = OUTPUTS / "evaluation"
 METRICS = OUTPUTS / "metrics.json"
 THROUGHPUT = OUTPUTS / "throughput.json"
 SUBMISSION = OUTPUTS / "submission"
+REPORT = OUTPUTS / "report.html"
 
 
 def state_folder() -> Path:

@@ -45,7 +45,7 @@ class Status:
     def measure(self, file: str, name: str) -> float | None:
         """A measure by its dotted name, or None where it is absent or no finite number."""
         if file not in self.metrics:
-            self.metrics[file] = _content(self.revision, file) if self.revision else {}
+            self.metrics[file] = content(self.revision, file) if self.revision else {}
         value: Any = self.metrics[file]
         for part in name.split("."):
             value = value.get(part) if isinstance(value, Mapping) else None
@@ -94,7 +94,7 @@ def read(names: Iterable[str]) -> dict[str, Status]:
     for name in names:
         if name in done:
             baseline, revision = done[name]
-            found[name] = Status(name, "done", revision, baseline, _content(revision, "params.yaml"))
+            found[name] = Status(name, "done", revision, baseline, content(revision, "params.yaml"))
         elif log(name).is_file():
             found[name] = Status(name, "running" if is_running(name) else "failed")
     return found
@@ -132,7 +132,7 @@ def is_running(name: str) -> bool:
     return False
 
 
-def _content(revision: str, file: str) -> Any:
+def content(revision: str, file: str) -> Any:
     """A file of YAML or JSON as it is in a commit, or else in DVC's cache; {} where it is missing or no such file."""
     text = git("show", f"{revision}:./{file}")
     if text is None:

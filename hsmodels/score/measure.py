@@ -15,7 +15,7 @@ from hsdata.cube import BAND_GRID
 from hsengine.base.errors import UserError
 from hsmodels.score import colour, scale, spatial
 from hsmodels.score.arrays import Array, as_tensor
-from hsmodels.score.spectral import MAGNITUDE_LIMIT, spectral_maps, working_type
+from hsmodels.score.spectral import MAGNITUDE_LIMIT, SpectralMaps, spectral_maps, working_type
 from hsmodels.score.strips import one_thread_per_operation, over_strips
 
 # Pixels handled together: of a render for colour differences, and of a batch of images.
@@ -185,13 +185,13 @@ def measures(
         weights: (B, K, H·W) float64 of 0 and 1, each with at least one 1; without them K is 1.
         floor: see `spectral_maps`; 0 is the score.
     """
-    batch, _, height, width = truth.shape
-    maps = spectral_maps(truth.flatten(2), prediction.flatten(2), to_rgb, weights, floor)
+    return measures_of(pixel_maps(truth, prediction, to_rgb, weights, floor=floor), weights)
 
-    rendered = _rendered(maps.truth_rgb, maps.prediction_rgb, working_type(truth, prediction))
-    images = rendered.images.reshape(2, batch, 3, height, width)
-    similarity = spatial.ssim_map(images[0], images[1]).flatten(1).double()
-    pixels = maps.sam.new_full((batch, 1), height * width) if weights is None else weights.sum(dim=-1)
+
+def measures_of(maps: PixelMaps, weights: Tensor | None = None) -> dict[str, Tensor]:
+    """The six measures of maps; for `weights`, those that the maps were made with, see `measures`."""
+    batch, count = maps.similarity.shape
+    pixels = maps.similarity.new_full((batch, 1), count) if weights is None else weights.sum(dim=-1)
 
     def averaged(values: Tensor) -> Tensor:
         if weights is None:
@@ -199,13 +199,41 @@ def measures(
         return (weights @ values[..., None]).squeeze(-1) / pixels
 
     return {
-        "SAM_deg": torch.rad2deg(averaged(maps.sam)),
-        "SID": averaged(maps.sid),
-        "ERGAS": scale.ergas(maps.squared / pixels[..., None], maps.truth_sum / pixels[..., None]),
-        "PSNR_dB": spatial.psnr(averaged(rendered.squared)),
-        "SSIM": averaged(similarity),
-        "DeltaE00": averaged(rendered.difference),
+        "SAM_deg": torch.rad2deg(averaged(maps.spectra.sam)),
+        "SID": averaged(maps.spectra.sid),
+        "ERGAS": scale.ergas(maps.spectra.squared / pixels[..., None], maps.spectra.truth_sum / pixels[..., None]),
+        "PSNR_dB": spatial.psnr(averaged(maps.squared)),
+        "SSIM": averaged(maps.similarity),
+        "DeltaE00": averaged(maps.difference),
     }
+
+
+class PixelMaps(NamedTuple):
+    """What the measures are means over, for B images of n pixels.
+
+    Attributes:
+        spectra: of the spectra.
+        squared: (B, n) float64 squared error of the renders, mean over the channels.
+        similarity: (B, n) float64 structural similarity.
+        difference: (B, n) float64 ΔE00.
+    """
+
+    spectra: SpectralMaps
+    squared: Tensor
+    similarity: Tensor
+    difference: Tensor
+
+
+def pixel_maps(
+    truth: Tensor, prediction: Tensor, to_rgb: Tensor, weights: Tensor | None = None, *, floor: float = 0.0
+) -> PixelMaps:
+    """The maps of a batch; for the arguments see `measures`."""
+    batch, _, height, width = truth.shape
+    maps = spectral_maps(truth.flatten(2), prediction.flatten(2), to_rgb, weights, floor)
+    rendered = _rendered(maps.truth_rgb, maps.prediction_rgb, working_type(truth, prediction))
+    images = rendered.images.reshape(2, batch, 3, height, width)
+    similarity = spatial.ssim_map(images[0], images[1]).flatten(1).double()
+    return PixelMaps(maps, rendered.squared, similarity, rendered.difference)
 
 
 class _Rendered(NamedTuple):

@@ -98,9 +98,12 @@
     panels = [];
     find("panels").replaceChildren();
     if (scene.photo) panel("photo", () => scene.images.get("photo"));
-    scene.cubes.forEach((cube, number) => panel(cube.name, () => bandsOf(scene, number) ?? scene.images.get(cube.name)));
-    if (scene.cubes.length > 1) swipe(scene);
+    const cubes = scene.cubes.map((cube, number) => () => panel(cube.name, () => bandsOf(scene, number) ?? scene.images.get(cube.name)));
+    // What is compared and how it differs come first, side by side.
+    for (const make of cubes.slice(0, 2)) make();
     if (scene.maps) legend(panel("map", () => mapOf(scene)));
+    for (const make of cubes.slice(2)) make();
+    if (scene.cubes.length > 1) swipe(scene);
     const options = scene.axis.map((_, band) => new Option(axisName(scene, band), band));
     const near = (wanted) => scene.axis.reduce((best, value, band) => (Math.abs(value - wanted) < Math.abs(scene.axis[best] - wanted) ? band : best), 0);
     const [first, last] = [scene.axis[0], scene.axis.at(-1)];

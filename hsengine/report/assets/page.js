@@ -42,7 +42,7 @@ const Report = (() => {
     return {
       margin: { t: 10, r: 10, b: 45, l: 55 },
       colorway: PALETTE,
-      legend: { orientation: "h", y: 1.12 },
+      legend: { orientation: "h", yanchor: "bottom", y: 1.02 },
       ...layout,
       font: { color: colour("--ink") },
       paper_bgcolor: "rgba(0,0,0,0)",
