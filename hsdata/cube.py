@@ -36,6 +36,8 @@ class Cube:
         wavelengths = np.asarray(self.wavelengths, dtype=np.float64).reshape(-1)
         if values.ndim != 3:
             raise UserError(f"{self.source}: a cube has 3 axes (bands, height, width), not shape {values.shape}.")
+        if 0 in values.shape:
+            raise UserError(f"{self.source} is empty: its shape is {values.shape} (bands, height, width).")
         if len(wavelengths) != values.shape[0]:
             raise UserError(
                 f"{self.source}: {values.shape[0]} bands but {len(wavelengths)} wavelengths; give one in nm per band."
@@ -44,6 +46,8 @@ class Cube:
             raise UserError(
                 f"{self.source}: the mask has shape {self.mask.shape}, the image {values.shape[1:]}; they must agree."
             )
+        if not (np.isfinite(wavelengths) & (wavelengths > 0)).all():
+            raise UserError(f"{self.source} has wavelengths that are not finite numbers above 0: mend its list.")
         object.__setattr__(self, "values", values)
         object.__setattr__(self, "wavelengths", wavelengths)
 

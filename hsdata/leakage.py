@@ -17,6 +17,7 @@ from hsdata import layout
 from hsdata.mixing import pairs
 from hsengine.base.errors import UserError
 from hsengine.base.files import write_text
+from hsengine.base.reading import check_kind
 from hsengine.base.wording import close_matches, some
 
 Fix = Literal["drop-synthetic", "drop-held-out"]
@@ -183,6 +184,7 @@ def read(path: str | os.PathLike[str]) -> list[str]:
     """
     file = Path(path)
     try:
+        check_kind(file)
         lines = file.read_text(encoding="utf-8-sig").splitlines()
     except FileNotFoundError:
         raise UserError(f"There is no index file {file}: give one with an id a line.") from None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,7 +13,7 @@ import torch
 from pydantic import ConfigDict, Field
 from torch import Tensor, nn
 
-from hsengine.base import paths
+from hsengine.base import paths, reading
 from hsengine.base.errors import UserError
 from hsengine.base.files import check_own, replacing, write_json
 from hsengine.base.params import Section, validated
@@ -102,14 +102,11 @@ def record(folder: str | Path = paths.MODEL) -> dict[str, Any]:
         UserError: there is none, or it cannot be read.
     """
     file = Path(folder) / CONFIG
-    try:
-        config = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if (Path(folder).is_dir() and not file.exists()) or not os.path.lexists(folder):
         raise UserError(
             f"There is no trained model in {folder} (no {CONFIG}): train one with 'dvc repro', or name another folder."
-        ) from None
-    except (OSError, ValueError) as error:
-        raise UserError(f"{file} cannot be read ({error}): train again, or get the file again.") from error
+        )
+    config = reading.parsed_json(file, "the record of a trained model")
     if not isinstance(config, dict):
         raise UserError(f"{file} is not a model's record: train again, or get the file again.")
     return config
@@ -132,7 +129,9 @@ def state(folder: str | Path, which: str = "best") -> dict[str, Tensor]:
     """
     file = Path(folder) / file_of(which)
     try:
-        return safetensors.torch.load_file(file)
+        # As bytes: the library calls a file missing that may not be read.
+        reading.check_kind(file)
+        return safetensors.torch.load(file.read_bytes())
     except FileNotFoundError:
         raise UserError(f"{folder} has no checkpoint '{which}': there is no {file.name} in it.") from None
     except (safetensors.SafetensorError, OSError) as error:

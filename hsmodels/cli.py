@@ -78,7 +78,9 @@ def predict(
     ] = None,
     overlap: Annotated[int | None, typer.Option(help="Input pixels that tiles share.")] = None,
     tta: Annotated[bool | None, typer.Option(help="Average over flips and turns.")] = None,
-    floor: Annotated[float | None, typer.Option(help="Least reflectance of a prediction.")] = None,
+    floor: Annotated[
+        float | None, typer.Option(callback=console.finite, help="Least reflectance of a prediction.")
+    ] = None,
     precision: Annotated[Literal["no", "bf16", "fp16"] | None, typer.Option(help="Of the arithmetic.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda; a GPU if there is one by default.")] = None,
 ) -> None:

@@ -24,6 +24,12 @@ class Loss(Section):
     # -ln SSC without saturation instead of 1 - SSC; see hsmodels.losses.SSCLoss.
     ssc_smooth: bool = True
 
+    @model_validator(mode="after")
+    def _some(self) -> Loss:
+        if not self.l1 + self.sam + self.ssc > 0.0:
+            raise ValueError("one of loss.l1, loss.sam and loss.ssc must be above 0: nothing would be learned")
+        return self
+
 
 class Evaluate(Section):
     """What is drawn and scored beside the model."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import sys
 import time
@@ -19,7 +20,7 @@ from hsdata import paths
 from hsdata.cube import Cube
 from hsdata.layout import INPUT_MODALITY, SUFFIXES
 from hsengine.base.errors import UserError
-from hsengine.base.files import file_hash, replacing, write_json
+from hsengine.base.files import explaining, file_hash, replacing, write_array, write_json
 from hsengine.base.wording import listed
 from hsmodels import packing
 from hsmodels.inference import predictor as predictors
@@ -135,8 +136,9 @@ def run(
     _check_place(output, files)
     read = _reader(predictor.track)
     _check_inputs(files, read, folders[0], predictor.track)
-    output.mkdir(parents=True, exist_ok=True)
-    (output / PROVENANCE).unlink(missing_ok=True)
+    with explaining(output):
+        output.mkdir(parents=True, exist_ok=True)
+        (output / PROVENANCE).unlink(missing_ok=True)
 
     names, seconds, memory, samples = [], [], [], []
     seam: float | None = None
@@ -216,7 +218,7 @@ def _check_inputs(files: list[Path], read: Callable[[Path], NDArray[np.float32]]
 def _check_place(output: Path, files: list[Path]) -> None:
     if output.exists() and not output.is_dir():
         raise UserError(f"{output} is a file: give a folder for the cubes.")
-    if output.resolve() in {file.resolve().parent for file in files}:
+    if os.path.realpath(output) in {os.path.realpath(file.parent) for file in files}:
         raise UserError(f"{output} holds the inputs: give another folder for the cubes.")
 
 
@@ -246,7 +248,7 @@ def _write(path: Path, cube: Cube, format: Format) -> None:
             if format == "npz":
                 packing.write_npz(scratch, {"cube": pixels, "wavelengths": cube.wavelengths})
             else:
-                np.save(scratch, pixels, allow_pickle=False)
+                write_array(scratch, pixels)
 
 
 def _peak(device: torch.device) -> int:

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from hsdata.camera import colour
 from hsdata.cube import Cube
+from hsengine.base import reading
 from hsengine.base.errors import UserError
 
 _COLUMNS = ("wavelength", "r", "g", "b")
@@ -42,10 +43,10 @@ class Camera:
             UserError: the file is missing, lacks a column, or holds something other than finite numbers.
         """
         file = Path(path)
+        lines = reading.text(file, "a table of sensitivities").splitlines()
         try:
-            with file.open(encoding="utf-8-sig", newline="") as stream:
-                rows = list(csv.DictReader(line for line in stream if not line.startswith("#")))
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            rows = list(csv.DictReader(line for line in lines if not line.startswith("#")))
+        except csv.Error as error:
             raise UserError(f"{file} cannot be read as a table of sensitivities ({error}).") from None
         names = {str(name).strip().lower(): name for name in (rows[0] if rows else {})}
         missing = [column for column in _COLUMNS if column not in names]

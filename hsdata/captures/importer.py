@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
 import os
 import re
 from collections.abc import Iterable, Sequence
@@ -21,7 +22,7 @@ from hsdata.captures import provenance
 from hsdata.captures.provenance import ImportedSample
 from hsdata.captures.reflectance import Reflectance, Scaling, Window, converted, scaling, used_bands
 from hsdata.cube import BAND_GRID, Cube
-from hsdata.formats import READERS, hdf5, image, is_url, mosaic, wavelengths
+from hsdata.formats import READERS, hdf5, image, is_url, mosaic, numpy, wavelengths
 from hsdata.formats.capture import Capture
 from hsengine.base import locks
 from hsengine.base.errors import UserError
@@ -76,6 +77,9 @@ class Options:
     group: str | None = None
 
     def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if isinstance(value, float) and not math.isfinite(value):
+                raise UserError(f"{name} must be a finite number, not {value}.")
         if self.split not in layout.SPLITS:
             raise UserError(f"There is no split '{self.split}': choose one of {', '.join(layout.SPLITS)}.")
         if not self.tracks or not set(self.tracks) <= set(layout.SCALE):
@@ -230,7 +234,7 @@ def _opened(source: str, options: Options, listed: NDArray[np.float64] | None) -
     )
     if mask_file is None:
         return opened
-    mask = np.load(mask_file) != 0 if mask_file.suffix.lower() == ".npy" else image.read(mask_file).max(axis=0) > 0
+    mask = numpy.mapped(mask_file) != 0 if mask_file.suffix.lower() == ".npy" else image.read(mask_file).max(axis=0) > 0
     if mask.shape != opened.shape[1:]:
         raise UserError(f"The mask {mask_file} has shape {mask.shape}, {source} has {opened.shape[1:]} pixels.")
     return replace(opened, mask=mask)

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from hsengine.base.console import positive
+
 app = typer.Typer()
 
 Variable = Annotated[str | None, typer.Option(help="The image's name, in files with several arrays.")]
@@ -36,12 +38,14 @@ def import_(
     track: Annotated[Literal["1", "2", "both"], typer.Option(help="Tracks to make inputs for.")] = "both",
     split: Annotated[str, typer.Option(help="train, test-public or test-private.")] = "train",
     category: Annotated[int, typer.Option(help="The category in the samples' ids.")] = 1,
-    scale: Annotated[float | None, typer.Option(help="The number that means reflectance 1.")] = None,
-    percentile: Annotated[float | None, typer.Option(help="Take this percentile of the numbers for 1.")] = None,
+    scale: Annotated[float | None, typer.Option(callback=positive, help="The number that means reflectance 1.")] = None,
+    percentile: Annotated[
+        float | None, typer.Option(callback=positive, help="Take this percentile of the numbers for 1.")
+    ] = None,
     white: Annotated[str | None, typer.Option(help="A capture of a white reference.")] = None,
     dark: Annotated[str | None, typer.Option(help="A capture with the shutter closed.")] = None,
     resample: Annotated[Literal["linear", "gaussian"], typer.Option(help="How to get to the band grid.")] = "linear",
-    fwhm: Annotated[float, typer.Option(help="Width of the Gaussian response in nm.")] = 10.0,
+    fwhm: Annotated[float, typer.Option(callback=positive, help="Width of the Gaussian response in nm.")] = 10.0,
     extrapolate: Annotated[bool, typer.Option("--extrapolate", help="Hold the end values beyond the bands.")] = False,
     variable: Variable = None,
     wavelengths: Wavelengths = None,

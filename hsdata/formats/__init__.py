@@ -10,8 +10,6 @@ from __future__ import annotations
 import importlib
 import inspect
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -21,6 +19,7 @@ from numpy.typing import NDArray
 from hsdata.cube import Cube
 from hsdata.formats.access import is_url
 from hsdata.formats.capture import Capture
+from hsengine.base import reading
 from hsengine.base.errors import UserError
 
 __all__ = ["READERS", "files", "is_url", "load", "open_cube"]
@@ -59,7 +58,7 @@ def open_cube(path: str | os.PathLike[str]) -> Cube:
         UserError: nothing is there, no reader knows the suffix, or the content is not a sound cube.
     """
     module = _module(path)
-    with _explaining(path, module):
+    with reading.explaining(path, _kind(module)):
         cube: Cube = module.read(path)
         return cube
 
@@ -96,7 +95,7 @@ def load(
     for name in options:
         if name not in known:
             raise UserError(f"{path}: the option '{name}' does not apply to {Path(path).suffix} files.")
-    with _explaining(path, module):
+    with reading.explaining(path, _kind(module)):
         capture: Capture = module.load(path, **options)
         return capture
 
@@ -125,19 +124,10 @@ def _module(path: str | os.PathLike[str]) -> Any:
         )
     if not remote and not Path(path).exists():
         raise UserError(f"There is no cube at {path}: check the path.")
+    if not remote:
+        reading.check_kind(path, folder=True)
     return importlib.import_module(f"hsdata.formats.{READERS[suffix]}")
 
 
-@contextmanager
-def _explaining(path: str | os.PathLike[str], module: Any) -> Iterator[None]:
-    """Turn whatever a library raises about a file into a `UserError`."""
-    try:
-        yield
-    except UserError:
-        raise
-    # Libraries of formats have no common base of what they raise about damaged files.
-    except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(
-            f"{path} cannot be read as {module.__name__.rpartition('.')[2]}: {reason}; get the file again."
-        ) from error
+def _kind(module: Any) -> str:
+    return str(module.__name__.rpartition(".")[2])

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from hsdata.cube import Cube
 from hsdata.formats.wavelengths import NAMES, bare_name, in_nm, is_wavelengths
+from hsengine.base import reading
 from hsengine.base.errors import UserError
 
 AXES = ("height,width,bands", "bands,height,width", "height,bands,width")
@@ -128,6 +129,7 @@ def assemble(
     """
     name = _image(arrays, variable, source)
     image = arrays[name]
+    check_declared(image, source)
     notes = []
     if len([key for key in arrays if len(arrays[key].shape) == 3]) > 1 or variable is None:
         notes.append(f"image: '{name}'")
@@ -146,9 +148,10 @@ def assemble(
     if chosen is not None:
         if chosen not in arrays:
             raise UserError(f"{source} has no mask '{chosen}'; it holds: {', '.join(sorted(arrays))}.")
+        if tuple(arrays[chosen].shape) != values.shape[1:]:
+            shape = tuple(arrays[chosen].shape)
+            raise UserError(f"{source}: mask '{chosen}' has shape {shape}, the image {values.shape[1:]}.")
         valid = np.asarray(arrays[chosen][()]).astype(np.bool_)
-        if valid.shape != values.shape[1:]:
-            raise UserError(f"{source}: mask '{chosen}' has shape {valid.shape}, the image {values.shape[1:]}.")
         notes.append(f"mask of valid pixels: '{chosen}'")
     return Capture(values, centres, source, mask=valid, notes=tuple(notes))
 
@@ -182,6 +185,14 @@ def bands_first(values: NDArray[Any], bands: int | None, axes: str | None, sourc
             )
         axes = fits[0]
     return np.moveaxis(values, axes.split(",").index("bands"), 0)
+
+
+def check_declared(item: Any, source: str, *, whole: bool = True) -> None:
+    """Refuse an HDF5 dataset that declares more than its file can hold, before memory is taken for it."""
+    import h5py
+
+    if isinstance(item, h5py.Dataset):
+        reading.check_size(source, int(item.size or 0) * item.dtype.itemsize, item.id.get_storage_size(), whole=whole)
 
 
 def hdf5_arrays(file: Any) -> dict[str, Any]:

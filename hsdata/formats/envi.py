@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from pathlib import Path
@@ -13,8 +14,9 @@ from numpy.typing import NDArray
 from hsdata.cube import Cube
 from hsdata.formats import wavelengths as lists
 from hsdata.formats.capture import Capture
+from hsengine.base import reading
 from hsengine.base.errors import UserError
-from hsengine.base.files import replacing, write_text
+from hsengine.base.files import replacing, write_array, write_text
 
 Interleave = Literal["bsq", "bil", "bip"]
 
@@ -24,6 +26,8 @@ _COMPLEX = {6, 9}
 _ORDER = {"bsq": (0, 1, 2), "bil": (1, 0, 2), "bip": (2, 0, 1)}
 _NOT_DATA = {".hdr", ".txt", ".csv", ".xml", ".png", ".jpg", ".jpeg", ".json", ".enp", ".sta", ".aux", ".md", ".kml"}
 _NO_DATA = -9999.0
+# Bytes of a header: thousands of bands with their names need less.
+_LONGEST = 16 << 20
 
 
 def read(path: str | os.PathLike[str]) -> Cube:
@@ -64,18 +68,21 @@ def load(path: str | os.PathLike[str], *, wavelengths: NDArray[np.float64] | Non
     stored = np.memmap(data_path, dtype, "r", offset, tuple(sizes[sizes_axis] for sizes_axis in _places(order)))
     notes = [f"{interleave}, {np.dtype(dtype).name}"]
     if wavelengths is None and "wavelength" in header:
-        numbers = _numbers(header, "wavelength", bands, source)
+        # A band of unknown wavelength is left out when the capture is brought to a grid.
+        numbers = _numbers(header, "wavelength", bands, source, finite=False)
         wavelengths, told = lists.in_nm(numbers, str(header.get("wavelength units", "")))
         notes += [told] if told else []
     good = _numbers(header, "bbl", bands, source) != 0 if "bbl" in header else None
     scale = _number(header, "reflectance scale factor", source)
+    if scale is not None and scale < 0.0:
+        raise UserError(f"{source}: 'reflectance scale factor = {scale:g}' is not above 0.")
     return Capture(
         np.transpose(stored, order),
         wavelengths,
         str(data_path),
         scale=None if scale in (None, 0.0) else scale,
         good=good,
-        ignore=_number(header, "data ignore value", source),
+        ignore=_number(header, "data ignore value", source, finite=False),
         notes=tuple(notes),
     )
 
@@ -122,7 +129,7 @@ def write(
         "wavelength = {" + ",\n ".join(f"{wavelength:.10g}" for wavelength in cube.wavelengths) + "}",
     ]
     with replacing(data_path) as scratch:
-        np.transpose(values, _places(_ORDER[interleave])).astype("<f4").tofile(scratch)
+        write_array(scratch, np.transpose(values, _places(_ORDER[interleave])).astype("<f4"), header=False)
     write_text(header_path, "\n".join(lines) + "\n")
     return header_path, data_path
 
@@ -134,7 +141,9 @@ def read_header(path: str | os.PathLike[str]) -> dict[str, str | list[str]]:
         UserError: the file is no ENVI header.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8", errors="replace").lstrip("\ufeff")
+        reading.check_kind(path)
+        with Path(path).open("rb") as stream:
+            text = stream.read(_LONGEST).decode("utf-8", errors="replace").lstrip("\ufeff")
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}.") from None
     if not text.lstrip().upper().startswith("ENVI"):
@@ -183,14 +192,17 @@ def _dtype(header: dict[str, Any], source: str) -> np.dtype[Any]:
         raise UserError(f"{source}: complex numbers (data type {code}) are no reflectance.")
     if code not in _TYPES:
         raise UserError(f"{source}: data type {code} is not one of ENVI's: {', '.join(map(str, _TYPES))}.")
-    big = _integer(header, "byte order", source, 0) == 1
-    return np.dtype((">" if big else "<") + _TYPES[code])
+    order = _integer(header, "byte order", source, 0)
+    if order not in (0, 1):
+        raise UserError(f"{source}: 'byte order = {order}' is neither 0 (little-endian) nor 1 (big-endian).")
+    return np.dtype(("<", ">")[order] + _TYPES[code])
 
 
 def _check_size(data: Path, header: dict[str, Any], offset: int, needed: int, source: str) -> None:
     if str(header.get("file compression", "0")).strip() == "1":
         raise UserError(f"{source}: compressed ENVI data cannot be read; unpack them first.")
-    if any(float(part) for key in ("major frame offsets", "minor frame offsets") for part in header.get(key, [])):
+    frames = [key for key in ("major frame offsets", "minor frame offsets") if key in header]
+    if any(_numbers(header, key, None, source).any() for key in frames):
         raise UserError(f"{source}: frame offsets are not supported; save the image without them.")
     size = data.stat().st_size
     if size < offset + needed:
@@ -205,27 +217,37 @@ def _integer(header: dict[str, Any], key: str, source: str, default: int | None 
         raise UserError(f"{source} has no entry '{key}', which an image needs.")
     number = _number(header, key, source)
     value = default if number is None else int(number)
-    if value is None or value < 0 or (default is None and value == 0):
+    if value is None or value != (number or value) or value < 0 or (default is None and value == 0):
         raise UserError(f"{source}: '{key} = {header.get(key)}' is not a positive whole number.")
     return value
 
 
-def _number(header: dict[str, Any], key: str, source: str) -> float | None:
+def _number(header: dict[str, Any], key: str, source: str, *, finite: bool = True) -> float | None:
     entry = header.get(key)
     if entry in (None, "", []):
         return None
+    if isinstance(entry, list):
+        return float(_numbers(header, key, 1, source, finite=finite)[0])
     try:
-        return float(entry[0] if isinstance(entry, list) else entry)
+        number = float(entry)
     except ValueError:
         raise UserError(f"{source}: '{key} = {entry}' is not a number.") from None
+    if finite and not math.isfinite(number):
+        raise UserError(f"{source}: '{key} = {entry}' is not a finite number.")
+    return number
 
 
-def _numbers(header: dict[str, Any], key: str, count: int, source: str) -> NDArray[np.float64]:
+def _numbers(
+    header: dict[str, Any], key: str, count: int | None, source: str, *, finite: bool = True
+) -> NDArray[np.float64]:
     entry = header[key]
     try:
         numbers = np.array([float(part) for part in ([entry] if isinstance(entry, str) else entry)])
     except ValueError as error:
         raise UserError(f"{source}: '{key}' holds something that is not a number ({error}).") from None
-    if len(numbers) != count:
-        raise UserError(f"{source}: '{key}' lists {len(numbers)} numbers for {count} bands.")
+    if finite and not np.isfinite(numbers).all():
+        raise UserError(f"{source}: '{key}' holds a number that is not finite.")
+    if count is not None and len(numbers) != count:
+        wanted = "where one is needed" if count == 1 else f"for {count} bands"
+        raise UserError(f"{source}: '{key}' lists {len(numbers)} numbers {wanted}.")
     return numbers

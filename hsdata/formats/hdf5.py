@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from hsdata.cube import Cube
 from hsdata.formats.access import access_error, is_url
-from hsdata.formats.capture import AXES, Capture, assemble, hdf5_arrays
+from hsdata.formats.capture import AXES, Capture, assemble, check_declared, hdf5_arrays
+from hsengine.base import reading
 from hsengine.base.errors import UserError
 from hsengine.base.files import replacing
 
@@ -97,6 +98,7 @@ def read(path: str | os.PathLike[str], *, dataset: str = "cube", wavelengths: st
             tell which holds the bands.
     """
     with opened(path, dataset=dataset, wavelengths=wavelengths) as cube:
+        reading.check_size(path, math.prod(cube.shape) * 4, math.prod(cube.shape))
         if not cube.bands_last:
             return Cube(cube.read(), cube.wavelengths, cube.source, cube.mask)
         values = np.empty(cube.shape, dtype=np.float32)
@@ -149,6 +151,8 @@ def opened(
             local = _fetched(source, stack) if is_url(path) else source
             file = stack.enter_context(h5py.File(local, "r"))
             values = _dataset(file, dataset, source)
+            for name in (dataset, wavelengths, "mask"):
+                check_declared(file.get(name), source, whole=name != dataset)
             centres = np.asarray(_dataset(file, wavelengths, source)[()], dtype=np.float64).reshape(-1)
             mask = np.asarray(file["mask"][()], dtype=np.bool_) if "mask" in file else None
         if values.ndim != 3 or values.dtype.kind not in "fiu":
@@ -161,6 +165,9 @@ def opened(
         shape = (stored[2], stored[0], stored[1]) if bands_last else stored
         chunk_rows = values.chunks[0 if bands_last else 1] if values.chunks else 1
         rows = -(-_STRIP // chunk_rows) * chunk_rows
+        if 0 in shape or not (np.isfinite(centres) & (centres > 0)).all():
+            fault = f"shape {values.shape}" if 0 in shape else "wavelengths that are not finite numbers above 0"
+            raise UserError(f"{source} holds a cube with {fault}: mend or leave out the file.")
         yield Opened(source, shape, centres, mask, rows, bands_last, chunk_rows, values)
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hsdata.formats.access import access_error, fetched, is_url
-from hsengine.base import png
+from hsengine.base import png, reading
 from hsengine.base.errors import UserError
 from hsengine.base.files import replacing
 
@@ -91,6 +91,8 @@ def quantised(rgb: NDArray[np.floating]) -> NDArray[np.uint8]:
 
 @contextmanager
 def _opened(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
+    if not is_url(path):
+        reading.check_kind(path)
     try:
         with Image.open(fetched(str(path)) if is_url(path) else path) as picture:
             yield picture

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hsdata.cube import Cube
-from hsdata.formats.capture import Capture, assemble, hdf5_arrays
+from hsdata.formats.capture import Capture, assemble, check_declared, hdf5_arrays
 from hsengine.base.errors import UserError
 
 
@@ -70,6 +70,7 @@ class _Reversed:
         self.shape: tuple[int, ...] = tuple(reversed(dataset.shape))
 
     def __getitem__(self, key: Any) -> Any:
+        check_declared(self._dataset, self._dataset.file.filename if hasattr(self._dataset, "file") else "")
         return np.asarray(self._dataset[()]).T[key]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:

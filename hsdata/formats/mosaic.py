@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hsdata.formats.access import access_error, fetched, is_url
+from hsengine.base import reading
 from hsengine.base.errors import UserError
-from hsengine.base.files import replacing
+from hsengine.base.files import replacing, write_array
 
 # How far rounding may take a value in [0, 1] beyond 1; from there on values are levels of 8 bits.
 _ROUNDING = 1e-3
@@ -76,8 +77,8 @@ def write(path: str | os.PathLike[str], plane: NDArray[np.floating]) -> None:
         values = values[0]
     if values.ndim != 2 or values.shape[0] % 2 or values.shape[1] % 2:
         raise ValueError(f"a mosaic is (1, height, width) with even height and width, not of shape {plane.shape}")
-    with replacing(path) as scratch, scratch.open("wb") as stream:
-        np.save(stream, np.ascontiguousarray(values), allow_pickle=False)
+    with replacing(path) as scratch:
+        write_array(scratch, values)
 
 
 def _has_eight_bits(stored: NDArray[Any], path: str | os.PathLike[str]) -> bool:
@@ -104,6 +105,8 @@ def _decoded(stored: NDArray[Any], eight_bits: bool) -> NDArray[np.float32]:
 @contextmanager
 def _opened(path: str | os.PathLike[str]) -> Iterator[NDArray[Any]]:
     """The array of the file, mapped and not read, once its type and shape are those of a mosaic."""
+    if not is_url(path):
+        reading.check_kind(path)
     try:
         # A stored object could run code when it is loaded.
         if is_url(path):

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from hsdata.cube import Cube
 from hsdata.formats import wavelengths as lists
 from hsdata.formats.capture import Capture, bands_first
+from hsengine.base import reading
 from hsengine.base.errors import UserError
 
 _GDAL_METADATA = 42112
@@ -50,7 +51,11 @@ def load(
             tags = page.tags
             metadata = str(tags[_GDAL_METADATA].value) if _GDAL_METADATA in tags else ""
             ignore = str(tags[_GDAL_NODATA].value) if _GDAL_NODATA in tags else ""
-            values = np.squeeze(file.asarray())
+            series = file.series[0]
+            reading.check_size(source, series.size * series.dtype.itemsize, Path(path).stat().st_size)
+            values = np.squeeze(series.asarray())
+    except UserError:
+        raise
     # The decoders of tifffile raise what their libraries raise.
     except Exception as error:
         raise UserError(f"{source} is damaged or no TIFF file ({error}); get the file again.") from error

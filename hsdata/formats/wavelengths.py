@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from hsengine.base import reading
 from hsengine.base.errors import UserError
 
 NAMES = (
@@ -20,6 +21,8 @@ _MICROMETRES = ("um", "µm", "μm", "micrometers", "micrometres", "micrometer", 
 _NANOMETRES = ("nm", "nanometers", "nanometres", "nanometer", "nanometre")
 # No imaging spectrometer measures below 100 nm or beyond 100 µm: smaller figures are µm.
 _LEAST_NM = 100.0
+# Longer lists are something else.
+_MOST = 100_000
 
 
 def in_nm(values: NDArray[np.float64], units: str | None) -> tuple[NDArray[np.float64], str | None]:
@@ -30,10 +33,11 @@ def in_nm(values: NDArray[np.float64], units: str | None) -> tuple[NDArray[np.fl
     if name in _MICROMETRES:
         return values * 1000.0, None
     if name in ("wavenumber", "cm-1"):
-        return 1e7 / values, None
+        with np.errstate(divide="ignore"):
+            return 1e7 / values, None
     if name not in ("", "unknown", "index"):
         raise UserError(f"wavelengths in '{units}' cannot be read: give them in nm or µm.")
-    if len(values) and np.nanmax(values) < _LEAST_NM:
+    if len(values) and np.max(values, initial=0.0, where=np.isfinite(values)) < _LEAST_NM:
         return values * 1000.0, "wavelengths taken for µm, by their size"
     return values, None
 
@@ -47,13 +51,18 @@ def read_list(path: str | os.PathLike[str]) -> NDArray[np.float64]:
         UserError: the file is missing or no column of it can be told to be wavelengths.
     """
     file = Path(path)
+    if file.suffix.lower() == ".npy":
+        reading.check_kind(file)
+        with reading.explaining(file, "a list of wavelengths"):
+            stored = np.load(file, mmap_mode="r", allow_pickle=False)
+            if stored.size > _MOST:
+                raise UserError(f"{file} holds {stored.size:,} numbers: a list of wavelengths has at most {_MOST:,}.")
+            return _finite(in_nm(np.asarray(stored, dtype=np.float64).reshape(-1), None)[0], file)
     try:
-        if file.suffix.lower() == ".npy":
-            return in_nm(np.load(file).astype(np.float64).reshape(-1), None)[0]
-        text = file.read_text(encoding="utf-8-sig")
-    except (OSError, ValueError) as error:
-        raise UserError(f"The wavelengths in {file} cannot be read: {error}") from None
-    rows = [row for row in _table(text) if row and row[0][:1] not in ("#", ";", "%")]
+        rows = [row for row in _table(reading.text(file, "a list of wavelengths")) if row]
+    except csv.Error as error:
+        raise UserError(f"{file} holds no list of wavelengths ({error}).") from None
+    rows = [row for row in rows if row[0][:1] not in ("#", ";", "%")]
     titles = rows.pop(0) if rows and not all(_is_number(cell) for cell in rows[0]) else []
     column = next((n for n, title in enumerate(titles) if _is_title(title)), None)
     if column is None and len(rows) == 1:
@@ -67,7 +76,13 @@ def read_list(path: str | os.PathLike[str]) -> NDArray[np.float64]:
     except (ValueError, IndexError) as error:
         raise UserError(f"{file} holds no list of wavelengths ({error}): put one number in nm on each line.") from None
     units = "um" if titles and re.search(r"\b[uµμ]m\b|_[uµμ]m\b|micro", titles[column].lower()) else None
-    return in_nm(numbers, units)[0]
+    return _finite(in_nm(numbers, units)[0], file)
+
+
+def _finite(values: NDArray[np.float64], file: Path) -> NDArray[np.float64]:
+    if not np.isfinite(values).all():
+        raise UserError(f"{file} holds wavelengths that are not finite numbers: mend the list.")
+    return values
 
 
 def beside(path: Path) -> Path | None:

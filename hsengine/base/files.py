@@ -21,6 +21,10 @@ from hsengine.base.errors import UserError
 from hsengine.base.wording import some
 
 _SCRATCH = ".part-"
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What systems say of a disk that takes no more."""
+PLACES = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG)
+"""What systems say of a path where something else stands."""
 _ASIDE = "replaced-"
 _ATTEMPTS = 3
 # Folders in which this process has cleared what dead writers left.
@@ -119,11 +123,11 @@ def explaining(path: str | os.PathLike[str]) -> Iterator[None]:
 
 
 def _explained(error: OSError, target: Path) -> Exception:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in FULL:
         return UserError(f"No space left on the disk of {target}: free some and run the command again.")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return UserError(f"{target} cannot be written ({error.strerror}): check the permissions of {target.parent}.")
-    if error.errno in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG):
+    if error.errno in PLACES:
         return UserError(f"{target} cannot be written ({error.strerror}: {error.filename}): name another place.")
     return error
 
@@ -165,14 +169,48 @@ def remove_scratch(folder: str | os.PathLike[str]) -> None:
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Write `text` as UTF-8 with Unix line ends, whole or not at all."""
+    """Write `text` as UTF-8 with Unix line ends, whole or not at all.
+
+    Raises:
+        UserError: it holds the name of a file that is not UTF-8; or see `replacing`.
+    """
+    check_text(text, path)
     with replacing(path) as scratch:
         scratch.write_text(text, encoding="utf-8", newline="\n")
+
+
+def check_text(text: str, path: str | os.PathLike[str]) -> None:
+    """Refuse to record names of files that no text can hold.
+
+    Raises:
+        UserError: a name in `text` is not UTF-8.
+    """
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        near = text[max(0, error.start - 40) : error.end + 40].encode("utf-8", "backslashreplace").decode()
+        raise UserError(
+            f"{path} cannot record the name of a file that is not UTF-8 (...{near}...): rename it."
+        ) from None
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
     """Write `value` as indented JSON, whole or not at all; NaN is refused."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def write_array(path: str | os.PathLike[str], array: Any, *, header: bool = True) -> None:
+    """Write a NumPy array of numbers to a scratch path, as `.npy` or its bare numbers in C order.
+
+    NumPy's own writers do not say why they fail: a full disk could not be told from any other fault.
+    """
+    import numpy as np
+
+    values = np.ascontiguousarray(array)
+    with Path(path).open("wb") as stream:
+        if header:
+            np.lib.format.write_array_header_1_0(stream, np.lib.format.header_data_from_array_1_0(values))
+        stream.write(values.reshape(-1).view(np.uint8).data)
 
 
 def file_hash(path: str | os.PathLike[str], algorithm: Literal["blake2b", "sha256"] = "blake2b") -> str:

@@ -11,8 +11,13 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from hsengine.base import reading
 from hsengine.base.errors import UserError
 from hsengine.base.wording import meant
+
+# Values in a file of parameters, and how deep they may nest.
+_MOST = 100_000
+_DEEPEST = 50
 
 
 class Section(BaseModel):
@@ -38,17 +43,35 @@ def read_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
         UserError: the file is missing, is not YAML or is not a mapping.
     """
     file = Path(path)
+    if not os.path.lexists(file):
+        raise UserError(f"There is no {file} here: run the command in the project's folder.")
+    written = reading.text(file, "a YAML file")
     try:
-        content = YAML(typ="safe").load(file)
-    except FileNotFoundError:
-        raise UserError(f"There is no {file} here: run the command in the project's folder.") from None
+        content = YAML(typ="safe").load(written)
+        _count(content)
     except YAMLError as error:
         raise UserError(f"{file} is not valid YAML: {error}") from None
+    # The parser and its dates raise what Python raises.
+    except Exception as error:
+        raise UserError(f"{file} is not valid YAML: {reading.reason(error)}.") from None
     if content is None:
         return {}
     if not isinstance(content, dict):
         raise UserError(f"{file} must hold 'key: value' lines, not a {type(content).__name__}.")
     return content
+
+
+def _count(value: Any, depth: int = 0, left: int = _MOST) -> int:
+    """Entries that may still come: anchors let a few lines stand for more than any memory holds, or for themselves."""
+    if depth > _DEEPEST:
+        raise RecursionError
+    left -= 1
+    if left < 0:
+        raise ValueError(f"it stands for more than {_MOST:,} values")
+    parts = [*value.keys(), *value.values()] if isinstance(value, dict) else value if isinstance(value, list) else ()
+    for part in parts:
+        left = _count(part, depth + 1, left)
+    return left
 
 
 def validated(schema: type[Schema], raw: dict[str, Any], source: str) -> Schema:

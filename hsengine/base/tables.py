@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hsengine.base.errors import UserError
-from hsengine.base.files import replacing
+from hsengine.base.files import check_text, replacing
+from hsengine.base.reading import check_kind
 from hsengine.base.wording import some
 
 
@@ -51,6 +52,7 @@ def append(path: str | os.PathLike[str], rows: Sequence[Mapping[str, str]]) -> N
     if not before:
         writer.writeheader()
     writer.writerows(rows)
+    check_text(text.getvalue(), file)
     with replacing(file) as scratch:
         scratch.write_bytes(before + text.getvalue().encode("utf-8"))
 
@@ -101,6 +103,7 @@ def _check_names(file: Path, names: list[str], needed: Sequence[str]) -> None:
 
 
 def _text(file: Path) -> str:
+    check_kind(file)
     if not file.is_file():
         if file.is_symlink() and not file.exists():
             raise UserError(f"{file} is a link to {file.readlink()}, which is missing: restore it or remove the link.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import io
 import json
@@ -18,6 +17,7 @@ from typing import IO, Any
 
 import torch
 
+from hsengine.base import locks
 from hsengine.base.errors import UserError
 from hsengine.base.files import write_json
 from hsengine.base.params import flat
@@ -82,9 +82,15 @@ class StateFolder:
         self.say = say
         self._lock: IO[str]
         self._warned = False
-        root.mkdir(parents=True, exist_ok=True)
-        _prune(root)
-        self.folder = self._claim(root)
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            _prune(root)
+            self.folder = self._claim(root)
+        except OSError as error:
+            raise UserError(
+                f"{root} cannot hold the state of a training ({error.strerror}): set HYPEROBJECT_STATE to a folder "
+                "that can be written, with space for a few copies of the model."
+            ) from None
         about = _read_about(self.folder)
         self._others = [] if about else _others(root, identity)
         self.run_id = str(about.get("run_id") or uuid.uuid4().hex)
@@ -153,10 +159,12 @@ class StateFolder:
             folder.mkdir(exist_ok=True)
             self._lock = (folder / "lock").open("a")
             try:
-                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if locks.taken(self._lock.fileno()):
+                    return folder
+            except locks.UnsupportedError:
+                self.say(f"{root} lies where files cannot be locked: let no other run train the same there.")
                 return folder
-            except OSError:
-                self._lock.close()
+            self._lock.close()
             about = _read_about(folder)
             if about.get("project") == str(Path.cwd()):
                 raise UserError(

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from hsengine.base import tables
 from hsengine.base.errors import UserError
 from hsengine.base.files import write_text
 
@@ -42,13 +43,15 @@ def read_weights(path: str | os.PathLike[str]) -> NDArray[np.float64]:
     Raises:
         UserError: the file is missing or holds no weights.
     """
+    rows = tables.read(path, (_WAVELENGTH,))
     try:
-        frame = pd.read_csv(path)
-        weights = frame.drop(columns=_WAVELENGTH).to_numpy(np.float64).T
-    except (OSError, ValueError, KeyError) as error:
+        weights = np.array([[float(row[name]) for name in row if name != _WAVELENGTH] for row in rows]).T
+    except ValueError as error:
         raise UserError(
             f"{path} holds no weights of an ensemble ({error}): make it with 'hsmodels evaluate'."
         ) from None
-    if not weights.size or not np.isfinite(weights).all():
-        raise UserError(f"{path} must hold a number for each model and band: make it with 'hsmodels evaluate'.")
+    if not weights.size or not np.isfinite(weights).all() or not (weights >= 0.0).all():
+        raise UserError(
+            f"{path} must hold a number from 0 upwards for each model and band: make it with 'hsmodels evaluate'."
+        )
     return weights

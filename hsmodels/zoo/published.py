@@ -16,6 +16,7 @@ from numpy.dtypes import BoolDType, Float32DType, Float64DType, Int64DType
 from torch import Tensor, nn
 
 from hsengine.base.errors import UserError
+from hsengine.base.reading import check_kind
 from hsengine.base.wording import some
 from hsengine.folder import faults
 from hsmodels.zoo import registry
@@ -60,6 +61,7 @@ def import_checkpoint(path: str | Path, name: str | None = None) -> tuple[nn.Mod
 
 
 def _read(file: Path) -> Any:
+    check_kind(file)
     try:
         if file.suffix == ".safetensors":
             return safetensors.torch.load_file(file)

@@ -84,7 +84,7 @@ def test_strips_make_up_the_cube_and_cut_no_chunk(tmp_path: Path, bands_last: bo
     values = cube_of(5, 300, 6).values
     in_file = np.moveaxis(values, 0, 2) if bands_last else values
     chunks = (50, 3, 5) if bands_last else (5, 50, 3)
-    path = stored(tmp_path / "cube.h5", in_file, np.arange(5.0), chunks=chunks)
+    path = stored(tmp_path / "cube.h5", in_file, np.arange(5.0) + 500.0, chunks=chunks)
     with hdf5.opened(path) as cube:
         assert cube.shape == (5, 300, 6)
         strips = list(cube.strips(20))

@@ -36,7 +36,7 @@ def test_the_values_are_mapped_not_read(tmp_path: Path) -> None:
 
 def test_damaged_and_unfit_files_are_named(tmp_path: Path) -> None:
     (tmp_path / "a.npy").write_text("no")
-    with pytest.raises(UserError, match=r"a\.npy is missing, damaged"):
+    with pytest.raises(UserError, match=r"a\.npy is empty, damaged"):
         npy.load(tmp_path / "a.npy")
     np.save(tmp_path / "b.npy", VALUES[0])
     with pytest.raises(UserError, match="no image"):

@@ -1,0 +1,144 @@
+"""What every reader of a file needs: it is a file, its text is text, its sizes are believable, its errors are told."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from hsengine.base.errors import UserError
+
+_KINDS = (
+    (stat.S_ISFIFO, "a named pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+# Arrays below this are made whatever the file's size says, and above it up to so many bytes for one of the file:
+# more than deflate can pack, so that only an array that was never written is refused.
+_SMALL = 64 << 20
+_MOST_PACKED = 2000
+
+
+def check_kind(path: str | os.PathLike[str], *, folder: bool = False) -> None:
+    """Refuse what cannot be read as a file: opening a pipe would wait for ever. What is missing is no fault here.
+
+    Args:
+        path: the file.
+        folder: whether it may be a folder.
+
+    Raises:
+        UserError: something else stands there, or the path leads nowhere.
+    """
+    try:
+        mode = Path(path).stat().st_mode
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}): check the path and its permissions.") from None
+    if not (stat.S_ISREG(mode) or (folder and stat.S_ISDIR(mode))):
+        kind = next((name for test, name in _KINDS if test(mode)), "no file")
+        raise UserError(f"{path} is {kind}, not a file: name another one.")
+
+
+def check_size(source: object, needed: int, stored: int, *, whole: bool = True) -> None:
+    """Refuse an array before memory is taken for it, where neither the file nor the machine can hold it.
+
+    Args:
+        source: the file, for the message.
+        needed: bytes of the array in memory.
+        stored: bytes of the file, packed or not.
+        whole: whether all of the array will be in memory at once.
+
+    Raises:
+        UserError: the array is larger than the machine's memory, or than so small a file can unpack to.
+    """
+    if needed > _SMALL and needed > stored * _MOST_PACKED:
+        raise UserError(
+            f"{source} declares an array of {needed:,} bytes but has only {stored:,}: it is damaged or was never "
+            "written to its end; get the file again."
+        )
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if whole and needed > memory:
+        raise UserError(
+            f"{source} declares an array of {needed:,} bytes, more than the {memory:,} of this machine's memory: "
+            "cut it into smaller images, or use another machine."
+        )
+
+
+def text(path: str | os.PathLike[str], what: str) -> str:
+    """The content of a text file in UTF-8, without a byte order mark.
+
+    Args:
+        path: the file.
+        what: it is, such as "a list of wavelengths".
+
+    Raises:
+        UserError: it is missing, no file, or no such text.
+    """
+    check_kind(path)
+    try:
+        content = Path(path).read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise UserError(f"There is no {path}, {what}: check the path.") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is no text in UTF-8 (byte {error.start}), but {what} is needed there.") from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}): check its permissions.") from None
+    if "\0" in content:
+        raise UserError(f"{path} holds zero bytes, but {what} is needed there, which is text.")
+    return content
+
+
+def parsed_json(path: str | os.PathLike[str], what: str) -> Any:
+    """The value in a JSON file.
+
+    Raises:
+        UserError: see `text`; or it is no JSON, holds a number that is not finite, or nests too deep.
+    """
+    try:
+        return json.loads(text(path, what), parse_constant=_number, parse_float=_number)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} cannot be read as JSON, which {what} is: {reason(error)}.") from None
+
+
+def _number(written: str) -> float:
+    value = float(written)
+    if not math.isfinite(value):
+        raise ValueError(f"{written} is not a finite number")
+    return value
+
+
+@contextmanager
+def explaining(source: object, kind: str) -> Iterator[None]:
+    """Turn whatever a library raises about a file into a `UserError`.
+
+    Args:
+        source: the file.
+        kind: the format that it is read as.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    # Libraries of formats have no common base of what they raise about damaged files.
+    except Exception as error:
+        raise UserError(f"{source} cannot be read as {kind}: {reason(error)}; get the file again.") from error
+
+
+def reason(error: BaseException) -> str:
+    """What an error of a library says, on one line."""
+    if isinstance(error, RecursionError):
+        return "it nests without end"
+    if isinstance(error, MemoryError):
+        return f"it does not fit into memory ({error})" if str(error) else "it does not fit into memory"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".;") if lines else type(error).__name__
