@@ -15,7 +15,8 @@ from hsengine.base.errors import UserError
 from hsmodels import zoo
 
 Which = Literal["best", "last"]
-Wavelength = Annotated[float, Field(gt=0.0)]
+# In nm; no imaging spectrometer measures beyond 100 µm.
+Wavelength = Annotated[float, Field(gt=0.0, le=100_000.0)]
 
 
 class Model(folders.Model):

@@ -30,6 +30,7 @@ from hsengine.base.files import explaining, file_hash, remove_scratch
 
 # A gap between bands that an interpolation had better not bridge unseen, in nm.
 _GAP = 30.0
+_MOST_CATEGORIES = 9999
 # ENVI data are named by their headers, and tables beside captures are no captures.
 _IN_FOLDERS = (".hdr", ".mat", ".tif", ".tiff", ".npy", ".npz", ".h5", ".hdf5", ".zarr")
 
@@ -84,8 +85,8 @@ class Options:
             raise UserError(f"There is no split '{self.split}': choose one of {', '.join(layout.SPLITS)}.")
         if not self.tracks or not set(self.tracks) <= set(layout.SCALE):
             raise UserError(f"The tracks are {' and '.join(map(str, layout.SCALE))}, not {self.tracks}.")
-        if self.category < 1:
-            raise UserError(f"Categories are numbered from 1, not {self.category}.")
+        if not 1 <= self.category <= _MOST_CATEGORIES:
+            raise UserError(f"Categories are numbered from 1 to {_MOST_CATEGORIES}, not {self.category}.")
         if self.resample not in ("linear", "gaussian"):
             raise UserError(f"Bands are resampled by 'linear' or 'gaussian', not '{self.resample}'.")
         if self.fwhm <= 0:

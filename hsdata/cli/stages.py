@@ -30,7 +30,7 @@ def sample(
     link: Annotated[
         bool, typer.Option("--link", help="Link track 1 to the cubes of track 2; they are found without, too.")
     ] = False,
-    workers: Annotated[int, typer.Option(help="Processes; 0 means one a core.")] = 0,
+    workers: Annotated[int, typer.Option(min=0, help="Processes; 0 means one a core.")] = 0,
     force: Annotated[bool, typer.Option("--force", help="Write into a folder that is not empty.")] = False,
 ) -> None:
     """Make a sample data set in the challenge's layout, the same bytes on every machine."""

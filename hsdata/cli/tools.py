@@ -16,7 +16,7 @@ app = typer.Typer()
 def merge(
     out: Annotated[Path, typer.Argument(help="The data folder to make.")],
     copy: Annotated[bool, typer.Option("--copy", help="Copy the files instead of linking to them.")] = False,
-    workers: Annotated[int, typer.Option(help="Processes; 0 means one a core.")] = 0,
+    workers: Annotated[int, typer.Option(min=0, help="Processes; 0 means one a core.")] = 0,
     scheduler: Scheduler = None,
 ) -> None:
     """Make one data folder of the original and the synthetic samples, for tools that want it."""

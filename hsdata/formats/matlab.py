@@ -1,4 +1,4 @@
-"""MATLAB files: v5 by SciPy, v7.3 (which is HDF5) by h5py."""
+"""MATLAB files: v5 by a reader of this package, v4 by SciPy, v7.3 (which is HDF5) by h5py."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hsdata.cube import Cube
+from hsdata.formats import _mat5
 from hsdata.formats.capture import Capture, assemble, check_declared, hdf5_arrays
 from hsengine.base.errors import UserError
 
@@ -54,7 +55,7 @@ def load(
                 arrays = {name: _Reversed(array) for name, array in hdf5_arrays(file).items()}
                 renamed = {name.replace("/", "."): array for name, array in arrays.items() if name[:1] != "#"}
                 return assemble(renamed, source, **options)
-        return assemble(_version_5(path), source, **options)
+        return assemble(_version_5(path, start), source, **options)
     except UserError:
         raise
     # SciPy and HDF5 have no common base of what they raise about a damaged file.
@@ -77,20 +78,13 @@ class _Reversed:
         return np.asarray(self[()], dtype=dtype)
 
 
-def _version_5(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
+def _version_5(path: str | os.PathLike[str], start: bytes) -> dict[str, NDArray[Any]]:
+    """The arrays of numbers of a file of version 5, or of version 4, which begins with a small number."""
+    if 0 not in start[:4]:
+        return _mat5.arrays(Path(path).read_bytes(), str(path))
     from scipy.io import loadmat
 
-    arrays: dict[str, NDArray[Any]] = {}
-
-    def collect(name: str, value: Any) -> None:
-        if not isinstance(value, np.ndarray):
-            return
-        if value.dtype.names:
-            for field in value.dtype.names if value.size == 1 else ():
-                collect(f"{name}.{field}", value[field].flat[0])
-        elif value.dtype.kind in "fiub":
-            arrays[name] = value
-
-    for name, value in loadmat(path).items():
-        collect(name, value)
-    return arrays
+    found = loadmat(path)
+    return {
+        name: value for name, value in found.items() if isinstance(value, np.ndarray) and value.dtype.kind in "fiub"
+    }

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar, get_args
 
@@ -81,10 +82,26 @@ def validated(schema: type[Schema], raw: dict[str, Any], source: str) -> Schema:
         UserError: names each key that is unknown or ill-typed, its value and what is allowed.
     """
     try:
-        return schema.model_validate(raw)
+        checked = schema.model_validate(raw)
     except ValidationError as error:
         lines = [_explain(schema, problem) for problem in error.errors()]
         raise UserError(f"{source} cannot be used:\n" + "\n".join(f"  {line}" for line in lines)) from None
+    # Also in tables whose keys are not known here.
+    for where, value in _numbers(raw):
+        if not math.isfinite(value):
+            raise UserError(f"{source} cannot be used:\n  {where}: {value} is not allowed: a finite number is needed")
+    return checked
+
+
+def _numbers(value: Any, where: str = "") -> Iterator[tuple[str, float]]:
+    if isinstance(value, float):
+        yield where, value
+    elif isinstance(value, Mapping):
+        for key, part in value.items():
+            yield from _numbers(part, f"{where}.{key}" if where else str(key))
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from _numbers(part, where)
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
