@@ -5,7 +5,7 @@ BIN := $(abspath $(VENV))/bin
 export PATH := $(BIN):$(PATH)
 unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
 
-.PHONY: demo test numeric bench lint format clean
+.PHONY: demo test fuzz numeric bench lint format clean
 .DEFAULT_GOAL := demo
 
 $(VENV)/bin/python:
@@ -29,6 +29,9 @@ demo: $(VENV)/.installed ## sample data, the whole pipeline, the score as a tabl
 
 test: $(VENV)/.installed-dev ## all tests, at most four at a time
 	python -m pytest --numprocesses auto --maxprocesses 4
+
+fuzz: $(VENV)/.installed-dev ## spoiled files, paths that cannot be, kills: as many as a long while allows
+	HYPOTHESIS_PROFILE=campaign python -m pytest --timeout=3600 tests/campaign
 
 # The tests of arithmetic, in what each kind of processor can do: torch's own kernels, then those of oneDNN.
 NUMERIC := tests/hsdata/test_bytes.py tests/hsdata/camera tests/hsmodels/test_losses.py tests/hsmodels/test_inference.py \

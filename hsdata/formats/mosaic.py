@@ -115,7 +115,8 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[NDArray[Any]]:
             stored = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
         raise UserError(f"There is no mosaic at {path}: check the path.") from None
-    except (ValueError, EOFError, OSError, ImportError) as error:
+    # Damaged headers make NumPy raise anything, down to errors of the tokenizer.
+    except Exception as error:
         raise access_error(str(path), error) or UserError(
             f"{path} is truncated, damaged or no plain .npy array ({error}); get the file again ('dvc pull' or "
             "download)."
