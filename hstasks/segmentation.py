@@ -118,5 +118,5 @@ def probabilities(output: Output, settings: Input, size: Size, place: int) -> Pr
     """What a network says of one image of a batch, at the image's own size."""
     logits = undo(output.logits[place].float(), size, settings.fit)
     shares = torch.sigmoid(logits) if logits.shape[0] == 1 else torch.softmax(logits, dim=0)
-    result: Probabilities = shares.detach().cpu().numpy()
+    result: Probabilities = shares.cpu().numpy()
     return result

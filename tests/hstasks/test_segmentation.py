@@ -58,7 +58,8 @@ def _task(classes=1, settings=GREY, **options):
 def test_samples_are_measured_at_their_own_size_where_the_truth_counts(classes):
     task = _task(classes)
     held_out = task.held_out()
-    rows = task.measures(task.model(), default_collate([held_out[(0, 0, 0)], held_out[(0, 1, 0)]]), full=True)
+    with torch.no_grad():
+        rows = task.measures(task.model(), default_collate([held_out[(0, 0, 0)], held_out[(0, 1, 0)]]), full=True)
     for index, row in enumerate(rows):
         assert row["pixels"] == held_out.picture(index).valid.sum()
         assert row["side"] == 12
