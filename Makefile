@@ -1,11 +1,11 @@
-# The two commands: `make demo` and `make test`. Both set up what they need in .venv.
+# The commands: `make demo`, `make demo-salt` and `make test`. All set up what they need in .venv.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(abspath $(VENV))/bin
 export PATH := $(BIN):$(PATH)
 unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
 
-.PHONY: demo test fuzz numeric bench lint format clean
+.PHONY: demo demo-salt test fuzz numeric bench lint format clean
 .DEFAULT_GOAL := demo
 
 $(VENV)/bin/python:
@@ -26,6 +26,15 @@ demo: $(VENV)/.installed ## sample data, the whole pipeline, the score as a tabl
 	@if [ -e data ]; then echo "data/ is there already: using it"; else hsdata sample data; fi
 	dvc repro
 	@hsmodels summary
+
+$(VENV)/.installed-tasks: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[tasks]'
+	@touch $@
+
+demo-salt: $(VENV)/.installed-tasks ## the salt challenge: sample tiles, the whole pipeline, the scores
+	@cd challenges/salt && if [ -e data ]; then echo "data/ is there already: using it"; else hstasks sample data; fi
+	cd challenges/salt && dvc repro
+	@cd challenges/salt && hstasks summary
 
 test: $(VENV)/.installed-dev ## all tests, at most four at a time
 	python -m pytest --numprocesses auto --maxprocesses 4

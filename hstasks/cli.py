@@ -124,6 +124,14 @@ def predict(
 
 
 @app.command()
+def summary() -> None:
+    """Show the last evaluation as a table."""
+    from hstasks import summary as scores
+
+    console.show(scores.table())
+
+
+@app.command()
 def info(folder: Annotated[Path, typer.Argument(help="A folder that training wrote.")] = paths.MODEL) -> None:
     """Print the record of a trained model: parameters, data, code, versions, checkpoints."""
     import json

@@ -140,7 +140,8 @@ class Params(DataParams):
     augment: Augment = Augment(hflip=0.5)
     # A loss by name, or weights of several.
     loss: str | dict[str, float] = "bce_dice"
-    # Weights of the coarser levels' logits and of the presence head, for networks that have them.
+    # Weights of the losses of the coarser levels' logits and of the head that says whether there is salt; with 0 a
+    # network has neither, unless model.options ask for them.
     auxiliary: float = Field(0.0, ge=0.0)
     presence: float = Field(0.0, ge=0.0)
     pseudo: Pseudo = Pseudo()

@@ -55,6 +55,7 @@ def run(params: Params, *, model: Path = paths.MODEL, folder: Path = paths.SUBMI
             scratch.mkdir()
             write_text(scratch / "README.txt", "There is no test tile, so there is no submission.\n")
         return Summary(folder, 0, 0, "There is no test tile (test/images): nothing to submit")
+    ids = _order(params.data.root, list(test["id"]))
     ensemble, records = masks([model, *params.predict.models], params.predict)
     rules = fitted_rules(paths.EVALUATION, records[0]["training"])
     known = below_known() if rules.mosaic else {}
@@ -62,7 +63,6 @@ def run(params: Params, *, model: Path = paths.MODEL, folder: Path = paths.SUBMI
         tile.id: mask_of(tile, rules)
         for tile in tiles(ensemble, samples(test, params.input), params.predict, "predicting", known)
     }
-    ids = _order(params.data.root, list(test["id"]))
     with replacing(folder) as scratch:
         scratch.mkdir()
         write(scratch / FILE, ids, [found[name] for name in ids])

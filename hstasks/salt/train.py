@@ -86,7 +86,11 @@ def network(params: Params) -> nn.Module:
 
 
 def parameters(params: Params) -> dict[str, Any]:
-    """The network's parameters, where they are set."""
+    """The network's parameters, where they are set; the heads that the loss has a weight for are among them.
+
+    Raises:
+        UserError: the network has no such parameter or head, or no such weights.
+    """
     model = params.model
     given = dict(model.options)
     if model.encoder is not None:
@@ -100,6 +104,13 @@ def parameters(params: Params) -> dict[str, Any]:
             f"model.weights: there are none for 'unet_small' ('{model.weights}'): set it to 'random'; train.start "
             "names a trained model to start from."
         )
+    known = networks.parameters(model.name, given)
+    for head, key in (("presence", "presence"), ("deep_supervision", "auxiliary")):
+        weight = getattr(params, key)
+        if weight and head not in known:
+            raise UserError(f"{key} is {weight}, but '{model.name}' has no such head: set it to 0.")
+        if weight:
+            given.setdefault(head, True)
     return given
 
 

@@ -1,5 +1,6 @@
 """The command line as a user has it."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -135,3 +136,18 @@ def test_the_pipeline_has_the_stages_of_the_challenge_in_their_order():
 def test_the_pipeline_names_every_section_but_the_machines():
     named = {key.partition(".")[0] for stage in STAGES.values() for key in stage.get("params", [])}
     assert set(Params.model_fields) - named == {"machine", "challenge"}
+
+
+def test_the_last_scores_are_shown_as_a_table(folder, monkeypatch, capsys):
+    ended, _ = _run(monkeypatch, capsys, "summary")
+    assert "hstasks evaluate" in str(ended)
+    values = {"metric": 0.51234, "tiles": 3, "coverage": {"10": {"metric": 0.1}, "2": {"metric": None}}}
+    values["run"] = {"leading": "metric", "model": "unet_small", "checkpoint": "last"}
+    Path("outputs").mkdir()
+    Path("outputs/metrics.json").write_text(json.dumps(values))
+    shown = RUNNER.invoke(cli.app, ["summary"]).output
+    assert "0.5123" in shown
+    assert shown.index("coverage 2") < shown.index("coverage 10")
+    Path("outputs/metrics.json").write_text("{}")
+    ended, _ = _run(monkeypatch, capsys, "summary")
+    assert "run it again" in str(ended)

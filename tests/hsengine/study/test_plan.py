@@ -254,3 +254,17 @@ _NESTED = st.recursive(st.integers(), lambda part: st.dictionaries(_KEYS, part, 
 @given(st.dictionaries(_KEYS, _NESTED))
 def test_flat_and_nested_are_inverse(values):
     assert plan.nested(flat(values)) == values
+
+
+def test_all_experiments_start_from_the_studys_recipe(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    found = _plan(recipe="track1", base={"train.epochs": 2}, variants={"plain": None, "fast": {"train.lr": 0.01}})
+    plain, fast = (found.parameters(one) for one in found.experiments())
+    assert (plain.track, plain.model, plain.train.epochs) == (1, "mstpp", 2)
+    assert (plain.train.lr, fast.train.lr) == (1e-3, 0.01)
+
+
+def test_a_study_of_an_unknown_recipe_is_refused(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(UserError, match="track1"):
+        _expanded(recipe="trak1")

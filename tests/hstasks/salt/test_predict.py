@@ -74,9 +74,8 @@ def test_bad_input_is_named_and_nothing_is_half_written(tiles, fault):
     elif fault == "large":
         Image.fromarray(np.zeros((200, 200), dtype=np.uint8)).save(tiles / "bad.png")
     elif fault == "coloured":
-        Image.fromarray(np.random.default_rng(0).integers(0, 255, (101, 101, 3), dtype=np.uint8)).save(
-            tiles / "bad.png"
-        )
+        pixels = np.random.default_rng(0).integers(0, 255, (101, 101, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tiles / "bad.png")
     else:
         for suffix in (".png", ".jpg"):
             Image.fromarray(np.zeros((101, 101), dtype=np.uint8)).save(tiles / f"bad{suffix}")

@@ -124,12 +124,20 @@ def test_a_pseudo_labelled_copy_of_a_held_out_tile_is_refused(project, monkeypat
         ({"model": {"network": "unet_smal"}}, "unet_small"),
         ({"model": {"options": {"widht": 8}}}, "width"),
         ({"loss": "lovas"}, "lovasz"),
+        ({"model": {"network": "seed_unet", "options": {}}, "presence": 0.2}, "no such head"),
         ({"loss": {"bce": 0.0}}, "weight above 0"),
     ],
 )
 def test_parameters_that_no_training_can_be_made_of_are_named(changes, said):
     with pytest.raises(UserError, match=said):
         check(small(**changes))
+
+
+def test_the_heads_that_have_a_weight_are_made():
+    plain = {"options": {"width": 4}}
+    assert train.network(small(model=plain, presence=0.1)).presence is not None
+    assert len(train.network(small(model=plain, auxiliary=0.1)).sides) > 0
+    assert train.network(small(model=plain, presence=0.0)).presence is None
 
 
 def test_the_published_names_of_losses_are_known():
