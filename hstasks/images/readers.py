@@ -31,7 +31,9 @@ class Format:
 _PNG = Format("PNG", "hstasks.images.pictures")
 _JPEG = Format("JPEG", "hstasks.images.pictures")
 
-FORMATS: dict[str, Format] = {".png": _PNG, ".jpg": _JPEG, ".jpeg": _JPEG}
+_TIFF = Format("GeoTIFF", "hstasks.images.geotiff")
+
+FORMATS: dict[str, Format] = {".png": _PNG, ".jpg": _JPEG, ".jpeg": _JPEG, ".tif": _TIFF, ".tiff": _TIFF}
 """The format of each suffix, in lower case."""
 
 # Values of white by type of the pixels.
