@@ -71,8 +71,8 @@ def rare_class_weights(counts: Any, temperature: float) -> NDArray[np.float64]:
         return found + 1.0
     holds = pixels[:, there] > 0
     chances = rare_class_probabilities(totals[there] / totals.sum(), temperature)
-    found = (holds * (chances / holds.sum(axis=0))).sum(axis=1)
-    return found
+    shares: NDArray[np.float64] = (holds * (chances / holds.sum(axis=0))).sum(axis=1)
+    return shares
 
 
 def hardness(params: Params, training: pd.DataFrame, division: split.Division) -> NDArray[np.float64]:

@@ -119,4 +119,5 @@ def _distance(box: NDArray[np.float64], x: NDArray[np.float64], y: NDArray[np.fl
     """Chebyshev distance of each pixel (H, W) to a tile's middle."""
     across = np.abs(x - (box[0] + box[2]) / 2)
     down = np.abs(y - (box[1] + box[3]) / 2)
-    return np.maximum(down[:, None], across)
+    found: NDArray[np.float64] = np.maximum(down[:, None], across)
+    return found

@@ -69,7 +69,6 @@ def run(params: Params) -> Summary:
     found = layout.find_oem(params.data.root)
     table = relabelling(params.oem.table)
     codes = np.array(table.codes, dtype=np.uint8)
-    held_out = measured_on([pair.region for pair in found.pairs], params.oem)
     rows: list[dict[str, Any]] = []
     problems: list[str] = []
     with replacing(FOLDER) as scratch:
@@ -85,7 +84,7 @@ def run(params: Params) -> Summary:
                 problems.append(f"{pair.id}: {error}")
                 continue
             built = float(np.isin(labels, BUILT).mean())
-            use = URBAN if built > params.oem.built else VAL if pair.region in held_out else TRAIN
+            use = URBAN if built > params.oem.built else TRAIN
             content = catalogs.content_hash(np.concatenate([image.astype(np.float32), labels[None].astype(np.float32)]))
             rows.append({"id": pair.id, "region": pair.region, "image": pair.image.as_posix(), "built": built})
             rows[-1] |= {"use": use, "content": content}
@@ -94,6 +93,10 @@ def run(params: Params) -> Summary:
                 _save(scratch / NATIVE / f"{pair.id}.png", labels.astype(np.uint8))
         if problems:
             raise UserError(f"OpenEarthMap's tiles are unsound:\n{listed(problems)}\nMend or remove them.")
+        held_out = measured_on([row["region"] for row in rows if row["use"] == TRAIN], params.oem)
+        for row in rows:
+            if row["use"] == TRAIN and row["region"] in held_out:
+                row["use"] = VAL
         pd.DataFrame(rows, columns=list(COLUMNS)).to_csv(scratch / TABLE, index=False, lineterminator="\n")
         record = {
             "split": division.hash,

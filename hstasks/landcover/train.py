@@ -71,7 +71,9 @@ def prepare(params: Params) -> Work:
     learner = params.learns == "target"
     augment, crops = params.augment, params.crops
     if second is not None and crops.size is None:
-        raise UserError("crops.size: tiles of two sets differ in size; set the side of the window that is learned from.")
+        raise UserError(
+            "crops.size: tiles of two sets differ in size; set the side of the window that is learned from."
+        )
     teacher = _teacher(params)
     files = {
         name: file_hash(Path(path) / folders.file_of("best"))
