@@ -83,7 +83,7 @@ def hardness(params: Params, training: pd.DataFrame, division: split.Division) -
     if record["model"]["out_channels"] != CLASSES:
         raise UserError(f"draws.model: the model in {folder} has other classes than the target's {CLASSES}.")
     seen = validated(Input, dict(record["params"]["input"]), f"{folder}: the record's 'input'")
-    tiles = samples(training, params.data, seen, white=params.data.white)
+    tiles = samples(training, params.data, seen)
     losses = np.full(len(tiles), np.nan)
     with torch.no_grad():
         for index in range(len(tiles)):

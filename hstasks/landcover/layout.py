@@ -101,9 +101,7 @@ def find(root: str | Path) -> Found:
     found.problems += [f"{name}: its mask {masks[name]} has no image" for name in alone]
     without = [tile.id for tile in found.tiles if tile.mask is None]
     if without:
-        found.notes.append(
-            f"{len(without)} images have no mask, and serve neither training nor scores: {some(without)}"
-        )
+        found.notes.append(f"{len(without)} images have no mask and serve no training and no score: {some(without)}")
     return found
 
 

@@ -161,13 +161,8 @@ def write(mapper: Mapper, file: Path, folder: Path) -> None:
             geotiff.writing(folder / f"{file.stem}_shares.tif", where, mapper.classes, "uint8", nodata=255)
         )
         top = 0
-        for strip in tiles.strips(
-            mapper.run,
-            reader(scene, where, mapper, file),
-            (where.height, where.width),
-            mapper.window,
-            mapper.window // 2,
-        ):
+        read, size = reader(scene, where, mapper, file), (where.height, where.width)
+        for strip in tiles.strips(mapper.run, read, size, mapper.window, mapper.window // 2):
             rows = strip.shape[1]
             window = _window(Span(top, top + rows), Span(0, where.width))
             valid = geotiff.validity(scene.read(window=window), where.nodata)

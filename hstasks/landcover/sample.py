@@ -36,7 +36,8 @@ class Summary:
     tiles: int
 
     def __str__(self) -> str:
-        return f"{self.chips} chips of {len(SITES)} sites and {self.tiles} tiles of {len(REGIONS)} regions in {self.folder}"
+        tiles = f"{self.tiles} tiles of {len(REGIONS)} regions"
+        return f"{self.chips} chips of {len(SITES)} sites and {tiles} in {self.folder}"
 
 
 def run(root: str | Path = "data", *, seed: int = 0, force: bool = False) -> Summary:

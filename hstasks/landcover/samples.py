@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -22,8 +23,6 @@ def image_of(path: str, bands: int | None, white: float | None) -> tuple[NDArray
     Raises:
         UserError: it cannot be read, or has fewer bands.
     """
-    from pathlib import Path
-
     pixels = readers.read(path)
     valid = geotiff.validity(pixels, geotiff.place(Path(path)).nodata)
     return scaled(pixels, bands, white, path) * valid, valid
@@ -53,8 +52,7 @@ def samples(
     crops: Crops | None = None,
     seed: int = 0,
     mask: str = "mask",
-    white: float | None = None,
-    sets: Sequence[int] = (),
+    foreign: bool = False,
 ) -> ImageSamples:
     """Tiles with their masks.
 
@@ -66,18 +64,17 @@ def samples(
         crops: which window is learned from; only with `augment`.
         seed: of changes and windows.
         mask: the column of the masks' paths.
-        white: instead of `data.white`, for images of another kind.
-        sets: labels beside 0 that are no truth.
+        foreign: whether the images are of another kind than `data.white` is for; white is then that of their type.
     """
     images, masks, sites = list(rows["image"]), list(rows[mask]), _numbers(rows)
 
     def read(index: int) -> Picture:
-        image, valid = image_of(images[index], data.bands, white)
+        image, valid = image_of(images[index], data.bands, None if foreign else data.white)
         labels = readers.read_labels(masks[index]).astype(np.uint8) if masks[index] else None
         if labels is not None:
             if labels.shape != valid.shape:
                 raise UserError(f"{masks[index]} has {labels.shape} pixels, its image {valid.shape}.")
-            valid = valid & (labels != 0) & ~np.isin(labels, list(sets))
+            valid = valid & (labels != 0)
         return Picture(image, labels, valid)
 
     cut = cutter(crops) if crops is not None and augment is not None else None

@@ -115,8 +115,8 @@ def write(folder: Path, metrics: dict[str, Any]) -> None:
 def report(metrics: dict[str, Any]) -> str:
     """The measures as text; what is not defined says so."""
     lines = [f"{metrics['checkpoint']} on {metrics['split']}", ""]
-    for name in ("mIoU_excluding_bg", "mF1_excluding_bg", "OA", "kappa", "seam_error", "interior_error"):
-        lines.append(f"{name:20} {shown(metrics[name])}")
+    leading = ("mIoU_excluding_bg", "mF1_excluding_bg", "OA", "kappa", "seam_error", "interior_error")
+    lines += [f"{name:20} {shown(metrics[name])}" for name in leading]
     lines += ["", f"{'class':24}{'IoU':>10}{'F1':>10}{'precision':>11}{'recall':>10}{'pixels':>10}"]
     for number, name in enumerate(NAMES):
         if number != BACKGROUND:

@@ -8,6 +8,7 @@ from pathlib import Path
 from hsengine import folder as folders
 from hsengine.base import paths
 from hsengine.base.files import file_hash, replacing, write_json
+from hstasks.images import geotiff
 from hstasks.landcover import layout, predict, split, stages
 from hstasks.landcover.params import Params
 
@@ -50,7 +51,7 @@ def run(params: Params, *, folder: Path = paths.SUBMISSION) -> Summary:
             for file in files:
                 predict.write(mapper, file, scratch / inner)
         for file in scenes:
-            where = predict.geotiff.place(file)
+            where = geotiff.place(file)
             if where.height * where.width <= _MEASURED:
                 seam = max(seam or 0.0, predict.seams(mapper, file))
         record = {

@@ -71,9 +71,7 @@ def prepare(params: Params) -> Work:
     learner = params.learns == "target"
     augment, crops = params.augment, params.crops
     if second is not None and crops.size is None:
-        raise UserError(
-            "crops.size: tiles of two sets differ in size; set the side of the window that is learned from."
-        )
+        raise UserError("crops.size: tiles of two sets differ in size; set the side of the window to learn from.")
     teacher = _teacher(params)
     files = {
         name: file_hash(Path(path) / folders.file_of("best"))
@@ -94,7 +92,7 @@ def prepare(params: Params) -> Work:
             crops=crops if learned and not plain else Crops(size=crops.size) if learned else None,
             seed=params.seed,
             mask="native" if own else "mask",
-            white=None if own or plain else params.data.white,
+            foreign=own or plain,
         )
 
     copies = _copies(params, training, division)
