@@ -54,7 +54,7 @@ def test_an_evaluation_writes_the_published_keys_and_pictures(project):
 
 def test_a_teacher_is_no_student(project):
     params = parameters()
-    with pytest.raises(UserError, match="9 classes.*a teacher is no student"):
+    with pytest.raises(UserError, match=r"9 classes.*a teacher is no student"):
         evaluate.run(params, stage="teacher")
     started = parameters(stages={"finetune": {"like": None, "set": {"train.start": "outputs/stages/teacher/model"}}})
     with pytest.raises(UserError, match="another shape"):
@@ -166,7 +166,7 @@ def test_stages_build_on_each_other():
     ):
         with pytest.raises(UserError, match=said):
             stages.resolved(parameters(stages=wrong), "a")
-    with pytest.raises(UserError, match="no stage 'crop'.*crops"):
+    with pytest.raises(UserError, match=r"no stage 'crop'.*crops"):
         stages.resolved(params, "crop")
 
 
