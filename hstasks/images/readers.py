@@ -39,7 +39,7 @@ FORMATS: dict[str, Format] = {".png": _PNG, ".jpg": _JPEG, ".jpeg": _JPEG, ".tif
 # Values of white by type of the pixels.
 _WHITE = {"bool": 1.0, "uint8": 255.0, "uint16": 65535.0}
 
-__loads__ = ("hstasks.images.pictures",)
+__loads__ = ("hstasks.images.geotiff", "hstasks.images.pictures")
 
 
 def read(path: str | os.PathLike[str]) -> NDArray[Any]:

@@ -14,8 +14,8 @@ from torch import Tensor
 from hsengine.train.task import Key
 from hstasks.images.fitting import fit, inside
 from hstasks.images.settings import Augment, Input
-from hstasks.images.transforms import augmented
 from hstasks.images.transforms import Key as ChangeKey
+from hstasks.images.transforms import augmented
 
 
 @dataclass(frozen=True)

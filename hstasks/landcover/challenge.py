@@ -2,27 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from hsengine.project import Project
+from hsengine.project import Project, at
 from hstasks.challenge import Challenge
 from hstasks.landcover.params import Params
-
-if TYPE_CHECKING:
-    from hsengine.project import Work
-
-
-def _prepare(params: Params) -> Work:
-    from hstasks.landcover.train import prepare
-
-    return prepare(params)
-
-
-def _check(params: Params) -> None:
-    from hstasks.landcover.train import check
-
-    check(params)
-
 
 PROJECT = Project(
     name="landcover",
@@ -31,8 +13,8 @@ PROJECT = Project(
     schema=Params,
     measure="mIoU_excluding_bg",
     direction="max",
-    prepare=_prepare,
-    check=_check,
+    prepare=at("hstasks.landcover.train:prepare"),
+    check=at("hstasks.landcover.train:check"),
     entries=("hstasks.landcover.train", "hsengine.stage"),
     packages=("torch", "torchvision", "timm", "segmentation-models-pytorch", "rasterio", "accelerate", "numpy"),
 )

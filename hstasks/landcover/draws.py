@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from hsengine.base.errors import UserError
 from hsengine.base.params import validated
-from hstasks.images.samples import Input
+from hstasks.images.settings import Input
 from hstasks.landcover import split
 from hstasks.landcover.classes import CLASSES, MINORITIES
 from hstasks.landcover.params import Params

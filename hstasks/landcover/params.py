@@ -8,9 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from hsengine.base.params import Section
 from hsengine.base.settings import TrainingParams
-from hstasks.images.fitting import Fit
-from hstasks.images.samples import Input
-from hstasks.images.transforms import Augment, Light
+from hstasks.images.settings import Augment, Fit, Input, Light
 from hstasks.landcover.sampling import DIFFICULTY, RARE
 
 

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from hsengine.base.errors import UserError
 from hstasks.images import geotiff, readers
-from hstasks.images.samples import ImageSamples, Input, Picture
-from hstasks.images.transforms import Augment, Key, generator
+from hstasks.images.samples import ImageSamples, Picture
+from hstasks.images.settings import Augment, Input
+from hstasks.images.transforms import Key, generator
 from hstasks.landcover.crops import around_class, choose
 from hstasks.landcover.params import Crops, Data
 

@@ -79,8 +79,9 @@ def scored(ensemble: Masks, record: dict[str, Any], rows: pd.DataFrame, params: 
     tiles = samples(rows, told.data, told.input)
     owned = ground.owned(rows)
     tally = Tally()
-    for found in ensemble.over(tiles, batch=params.predict.batch, label=label):
-        add(tally, tiles.picture(found.index), found.probabilities, owned[found.index], params.evaluate.seam)
+    predictions = ensemble.over(tiles, batch=params.predict.batch, label=label)
+    for found, mine in zip(predictions, owned, strict=True):
+        add(tally, found.picture, found.probabilities, mine, params.evaluate.seam)
     return summed(tally) | {"tiles": len(rows)}
 
 

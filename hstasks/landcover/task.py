@@ -14,7 +14,8 @@ from hsengine.train.joint import Joint, JointSampler
 from hsengine.train.sampling import Sampler, ShuffledSampler, WeightedSampler
 from hsengine.train.task import Batch, Row
 from hstasks.distillation import Teacher
-from hstasks.images.samples import ImageSamples, Input
+from hstasks.images.samples import ImageSamples
+from hstasks.images.settings import Input
 from hstasks.landcover.classes import BACKGROUND
 from hstasks.landcover.scores import measures
 from hstasks.losses import Supervision, possible_classes, set_label
