@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -53,10 +53,12 @@ class Relabelled:
     Attributes:
         tiles: rows with `COLUMNS`, `mask` (codes) and `native` (labels).
         sets: the classes that each code may be.
+        table: what they were relabelled by.
     """
 
     tiles: pd.DataFrame
-    sets: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    sets: dict[int, tuple[int, ...]]
+    table: str
 
 
 def run(params: Params) -> Summary:
@@ -123,7 +125,8 @@ def load(division: split.Division) -> Relabelled:
     tiles = tiles[tiles["use"] != URBAN].reset_index(drop=True)
     for folder, column in ((MASKS, "mask"), (NATIVE, "native")):
         tiles[column] = [(FOLDER / folder / f"{name}.png").as_posix() for name in tiles["id"]]
-    return Relabelled(tiles, {int(code): tuple(classes) for code, classes in record["sets"].items()})
+    sets = {int(code): tuple(classes) for code, classes in record["sets"].items()}
+    return Relabelled(tiles, sets, record["table"])
 
 
 def measured_on(regions: list[str], settings: OEM) -> set[str]:

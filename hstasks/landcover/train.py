@@ -144,6 +144,8 @@ def check(params: Params) -> None:
     uses = chosen.draws.kind != "uniform" or chosen.replicas.copies or chosen.oem.share
     if uses and chosen.train.sampling != "task":
         raise UserError("train.sampling: set it to 'task', so that replicas, draws and sets decide what is drawn.")
+    if chosen.oem.share and chosen.distillation.teacher:
+        raise UserError("distillation.teacher: it teaches on the target's tiles alone; set oem.share to 0.")
     if chosen.learns == "oem" and (uses or chosen.distillation.teacher):
         raise UserError("learns: a teacher of OpenEarthMap's classes has no replicas, draws, second set or teacher.")
 
@@ -213,6 +215,11 @@ def _rows(
     if not params.oem.share:
         return training, held_out, None, {}
     found = relabel.load(division)
+    if found.table != params.oem.table:
+        raise UserError(
+            f"oem.table is '{params.oem.table}', and {relabel.FOLDER} was made by '{found.table}': set it outside of "
+            "'stages' and run 'hstasks relabel' again."
+        )
     if found.tiles.empty:
         raise UserError("oem.share: there is no rural tile of OpenEarthMap; set it to 0 or get the set.")
     return training, held_out, found.tiles, found.sets

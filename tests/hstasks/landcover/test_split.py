@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from hsengine.base.errors import UserError
-from hstasks.landcover import catalog, ground, relabel, replicate, split, train
+from hstasks.landcover import catalog, ground, relabel, replicate, sample, split, train
 from hstasks.landcover.params import Split
 
 from .conftest import parameters
@@ -71,3 +71,14 @@ def test_replicas_are_training_tiles_rich_in_a_minority(project):
     counts = np.array([[90, 95, 0, 0, 5, 0], [0, 96, 0, 0, 4, 0], [100, 0, 0, 0, 0, 0], [0, 50, 0, 0, 0, 50]])
     rich = replicate.rich(counts, parameters().replicas)
     assert rich.tolist() == [[True, False], [False, False], [False, False], [False, True]]
+
+
+def test_labels_that_may_be_several_classes_become_codes(project):
+    params = parameters(oem={"table": "possible"})
+    relabel.run(params)
+    found = relabel.load(split.load())
+    assert {found.sets[code] for code in range(6, 9)} == {(2, 3), (2, 5), (3, 5)}
+    assert set(found.tiles["use"]) == {"train", "val"} and not set(found.tiles["region"]) & set(sample.URBAN)
+    train.run(parameters(oem={"table": "possible"}), stage="oem_pretrain")
+    with pytest.raises(UserError, match="was made by 'possible'"):
+        train.run(parameters(), stage="oem_pretrain")
