@@ -33,8 +33,10 @@ _STAGES = {
     "train": "Train the model that params.yaml names.",
     "pseudo": "Take confident predictions as labels of samples that have none.",
     "evaluate": "Score the trained model on the held-out samples.",
+    "aggregate": "Rank all checkpoints that were evaluated.",
     "test": "Score the last model on the test samples, once.",
     "submit": "Predict the test samples and write the submission.",
+    "leak": "Show what a random split flatters, with the same model.",
 }
 """The verbs that read nothing but `params.yaml`, in the order of the pipelines."""
 
@@ -49,8 +51,25 @@ def _stage(verb: str) -> Callable[[Path], None]:
     return command
 
 
+def _staged(verb: str) -> Callable[[Path, str | None], None]:
+    def command(
+        params: ParamsFile = PARAMS,
+        stage: Annotated[str | None, typer.Option(help="One of 'stages', where the challenge has several.")] = None,
+    ) -> None:
+        from hstasks import challenge
+
+        found, loaded = challenge.load(params)
+        given = {} if stage is None else {"stage": stage}
+        typer.echo(str(found.run(verb)(loaded, **given)))
+
+    return command
+
+
+_STAGED = ("train", "evaluate")
+"""Verbs that a challenge may have several of: one for each of its stages."""
+
 for _verb, _help in _STAGES.items():
-    app.command(name=_verb, help=_help)(_stage(_verb))
+    app.command(name=_verb, help=_help)(_staged(_verb) if _verb in _STAGED else _stage(_verb))
 
 
 @app.command()

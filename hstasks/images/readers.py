@@ -31,13 +31,15 @@ class Format:
 _PNG = Format("PNG", "hstasks.images.pictures")
 _JPEG = Format("JPEG", "hstasks.images.pictures")
 
-FORMATS: dict[str, Format] = {".png": _PNG, ".jpg": _JPEG, ".jpeg": _JPEG}
+_TIFF = Format("GeoTIFF", "hstasks.images.geotiff")
+
+FORMATS: dict[str, Format] = {".png": _PNG, ".jpg": _JPEG, ".jpeg": _JPEG, ".tif": _TIFF, ".tiff": _TIFF}
 """The format of each suffix, in lower case."""
 
 # Values of white by type of the pixels.
 _WHITE = {"bool": 1.0, "uint8": 255.0, "uint16": 65535.0}
 
-__loads__ = ("hstasks.images.pictures",)
+__loads__ = ("hstasks.images.geotiff", "hstasks.images.pictures")
 
 
 def read(path: str | os.PathLike[str]) -> NDArray[Any]:

@@ -14,6 +14,7 @@ from torch import Tensor
 from hsengine.train.task import Key
 from hstasks.images.fitting import fit, inside
 from hstasks.images.settings import Augment, Input
+from hstasks.images.transforms import Key as ChangeKey
 from hstasks.images.transforms import augmented
 
 
@@ -43,6 +44,7 @@ class ImageSamples:
         seed: of the changes.
         categories: a number for each sample, for balanced sampling.
         keep: keep what was read in memory.
+        cut: the part of a sample that training sees, from the key of its changes; None leaves that to `augment`.
     """
 
     def __init__(
@@ -55,11 +57,13 @@ class ImageSamples:
         seed: int = 0,
         categories: Sequence[int] | None = None,
         keep: bool = True,
+        cut: Callable[[Picture, ChangeKey], Picture] | None = None,
     ):
         self.ids = list(ids)
         self.categories = list(categories) if categories is not None else [0] * len(self.ids)
         self._read, self._settings, self._augment, self._seed = read, settings, augment, seed
         self._kept: dict[int, Picture] | None = {} if keep else None
+        self._cut = cut
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -81,6 +85,9 @@ class ImageSamples:
         """
         epoch, index, draw = key
         picture = self.picture(index)
+        change: ChangeKey = (self._seed, epoch, self.ids[index], draw)
+        if self._cut is not None and self._augment is not None:
+            picture = self._cut(picture, change)
         image = torch.from_numpy(np.array(picture.image, dtype=np.float32))
         size = (int(image.shape[-2]), int(image.shape[-1]))
         mask = torch.zeros(size, dtype=torch.int64)
@@ -88,7 +95,7 @@ class ImageSamples:
             mask = torch.from_numpy(np.array(picture.mask).astype(np.int64))
         valid = None if picture.valid is None else torch.from_numpy(np.array(picture.valid, dtype=bool))
         if self._augment is not None:
-            changed = augmented(image, mask, valid, self._augment, (self._seed, epoch, self.ids[index], draw))
+            changed = augmented(image, mask, valid, self._augment, change)
             image, mask, valid = changed[0], changed[1] if changed[1] is not None else mask, changed[2]
         how = self._settings.fit
         shown = torch.ones(image.shape[-2:], dtype=torch.bool) if valid is None else valid

@@ -13,7 +13,11 @@ BACKGROUND = 0
 
 
 def seam_errors(
-    truth: ArrayLike, prediction: ArrayLike, distance: float, background: int = BACKGROUND
+    truth: ArrayLike,
+    prediction: ArrayLike,
+    distance: float,
+    background: int = BACKGROUND,
+    scored: ArrayLike | None = None,
 ) -> dict[str, Any]:
     """How many pixels of a tile lie near a class seam, how many beyond, and how many of each are wrong.
 
@@ -25,6 +29,7 @@ def seam_errors(
         prediction: (H, W) labels.
         distance: pixels.
         background: the label that does not count.
+        scored: (H, W) bool, which pixels count; None: all.
 
     Returns:
         `near_pixels`, `far_pixels`, `near_wrong`, `far_wrong`; all 0 for a tile without a seam.
@@ -40,6 +45,8 @@ def seam_errors(
         return dict.fromkeys(("near_pixels", "far_pixels", "near_wrong", "far_wrong"), 0)
     near = distance_transform_edt(~seams) < distance
     counts, wrong = labels != background, labels != said
+    if scored is not None:
+        counts = counts & np.asarray(scored, dtype=bool)
     return {
         "near_pixels": int((near & counts).sum()),
         "far_pixels": int((~near & counts).sum()),
