@@ -112,7 +112,9 @@ def sight_of(record: Mapping[str, Any], source: str) -> Sight:
         said = record["input"]
         return Sight(str(said["bands"]), bool(said["together"]), preprocess.from_dict(said["preprocess"]))
     except (KeyError, TypeError) as error:
-        raise UserError(f"The record of {source} does not say what the network sees ({error}): train it anew.") from None
+        raise UserError(
+            f"The record of {source} does not say what the network sees ({error}): train it anew."
+        ) from None
 
 
 def parts(decision: Decision, frame: pd.DataFrame, section: params.Input, part: str) -> list[Sample]:
@@ -187,7 +189,9 @@ def objects(
             image = store.read(*place)
             if keep:
                 kept[place] = image
-        return look.prediction(image, samples[index]) if key is None else look.training(image, samples[index], seed, key)
+        return (
+            look.prediction(image, samples[index]) if key is None else look.training(image, samples[index], seed, key)
+        )
 
     names = [sample.name for sample in samples]
     return ObjectSamples(names, labels, view, categories=kinds, training=training, mixup=mixup, seed=seed)

@@ -57,9 +57,7 @@ def prepare(params: Params) -> Work:
     keep = params.machine.cache != "none"
     task = Classification(
         lambda: network(params),
-        seen.objects(
-            training, frame, look, store, training=True, keep=keep, mixup=params.mixup, seed=params.seed
-        ),
+        seen.objects(training, frame, look, store, training=True, keep=keep, mixup=params.mixup, seed=params.seed),
         seen.objects(held_out, frame, look, store, keep=keep),
         seen.categories(frame),
     )
