@@ -3,26 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from hsengine.project import Project
+from hsengine.project import Project, at
 from hstasks.challenge import Challenge
 from hstasks.lenses.params import Params
-
-if TYPE_CHECKING:
-    from hsengine.project import Work
-
-
-def _prepare(params: Params) -> Work:
-    from hstasks.lenses.train import prepare
-
-    return prepare(params)
-
-
-def _check(params: Params) -> None:
-    from hstasks.lenses.train import check
-
-    check(params)
 
 
 def _fold(number: int, of: int) -> Mapping[str, Any]:
@@ -37,9 +22,10 @@ PROJECT = Project(
     schema=Params,
     measure="auroc",
     direction="max",
-    prepare=_prepare,
-    check=_check,
+    prepare=at("hstasks.lenses.train:prepare"),
+    check=at("hstasks.lenses.train:check"),
     fold=_fold,
+    folds="split.seed",
     entries=("hstasks.lenses.train", "hsengine.stage"),
     packages=("torch", "timm", "astropy", "accelerate", "numpy", "safetensors"),
 )

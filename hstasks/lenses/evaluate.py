@@ -82,14 +82,9 @@ def run(
         (scratch / PUBLISHED).mkdir()
         for part in (VALIDATION, TEST):
             measures.write_published(scratch / PUBLISHED, singles[part], part=part, threshold=fitted.threshold)
-    scoring.write_calibration(calibration or beside(model), fitted, chosen)
+    scoring.write_calibration(calibration or scoring.beside(model), fitted, chosen)
     write_json(file, metrics)
     return Summary(metrics, file, folder, "objects")
-
-
-def beside(model: Path) -> Path:
-    """The file with the threshold of a model's folder."""
-    return Path(model).parent / scoring.CALIBRATION
 
 
 def _check_split(chosen: Sequence[Member], decision: Decision) -> None:

@@ -15,7 +15,6 @@ from hsengine.base.files import check_own, replacing, write_json, write_text
 from hsengine.base.wording import listed, some
 from hstasks.lenses import catalog as catalogs
 from hstasks.lenses import scoring
-from hstasks.lenses.evaluate import beside
 from hstasks.lenses.layout import BANDS, Found, parsed
 from hstasks.lenses.params import Predict
 from hstasks.lenses.scoring import Object
@@ -51,7 +50,6 @@ def run(
     *,
     checkpoint: Literal["best", "last"] = "best",
     device: str | None = None,
-    table: Path | None = None,
     settings: Predict | None = None,
 ) -> Summary:
     """Score all objects whose cut-outs lie in a folder or below it.
@@ -65,19 +63,16 @@ def run(
         model: folders that training wrote; several are an ensemble, whose threshold is beside the first.
         checkpoint: which weights.
         device: `cpu` or `cuda`; a GPU if there is one by default.
-        table: not used: what is known of an object is in its files.
         settings: views and batches; the defaults of `params.yaml` where it is None.
 
     Raises:
         UserError: there is no cut-out, a folder is not a trained model's, there is no threshold of these models, or
             `output` holds something else.
     """
-    if table is not None:
-        raise UserError("Objects of this challenge have no table beside them: leave --table out.")
     found = _found(input)
     check_own(output, _RECORD, "a folder of predictions", holds=(SCORES, UNREADABLE))
     chosen = scoring.members(list(model), checkpoint, device)
-    fitted = scoring.read_calibration(beside(Path(model[0])), chosen)
+    fitted = scoring.read_calibration(scoring.beside(model[0]), chosen)
     bands: dict[str, str] = {}
     problems: list[tuple[str, str, str]] = []
     scores = scoring.scored(

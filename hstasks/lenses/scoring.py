@@ -134,6 +134,11 @@ def by_object(scores: Sequence[Scores], mean: ensemble.Mean) -> tuple[list[str],
     return ensemble.joined(tables)
 
 
+def beside(model: str | Path) -> Path:
+    """The file with the temperature and the threshold of a model's folder."""
+    return Path(model).parent / CALIBRATION
+
+
 def write_calibration(file: Path, fitted: Calibration, chosen: Sequence[Member]) -> None:
     """Store what `evaluate` fitted, with the members that it was fitted for."""
     write_json(file, fitted.to_dict() | {"members": _keys(chosen)})

@@ -12,7 +12,6 @@ from hsengine.base.files import replacing, write_json, write_text
 from hstasks.lenses import catalog as catalogs
 from hstasks.lenses import scoring, submission
 from hstasks.lenses.convert import Store
-from hstasks.lenses.evaluate import beside
 from hstasks.lenses.layout import BLIND
 from hstasks.lenses.params import Params
 
@@ -52,7 +51,7 @@ def run(
             write_text(scratch / "README.txt", "There is no blind object, so there is no submission.\n")
         return Summary(folder, None, f"There is no blind object in {params.data.root}/{params.data.blind}")
     chosen = scoring.members([model, *params.predict.models], params.predict.checkpoint)
-    fitted = scoring.read_calibration(calibration or beside(model), chosen)
+    fitted = scoring.read_calibration(calibration or scoring.beside(model), chosen)
     found = scoring.scored(
         chosen, scoring.stored(blind, Store()), params.predict, total=len(blind), label="scoring blind objects"
     )
