@@ -59,7 +59,7 @@ def test_image_and_loss_are_mixed_by_one_share():
         expected = share * nn.functional.softplus(logit) + (1 - share) * nn.functional.softplus(
             -logit if item["other"] else logit
         )
-        assert float(losses[0]) == pytest.approx(float(expected), rel=1e-5)
+        assert float(losses[0].detach()) == pytest.approx(float(expected), rel=1e-5)
 
 
 def test_without_mixup_the_loss_is_the_cross_entropy():
