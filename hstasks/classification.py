@@ -152,7 +152,7 @@ class Classification(Task):
 
 
 def _losses(logits: Tensor, batch: Batch) -> Tensor:
-    share = batch["share"]
+    share: Tensor = batch["share"]
     own = binary_cross_entropy_with_logits(logits, batch["label"], reduction="none")
     other = binary_cross_entropy_with_logits(logits, batch["other"], reduction="none")
     return share * own + (1.0 - share) * other

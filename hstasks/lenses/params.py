@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -170,8 +170,6 @@ class Evaluate(Section):
 
 class Params(LensSections):
     """Everything in `params.yaml`."""
-
-    tables: ClassVar[tuple[str, ...]] = ("models",)
 
     challenge: Literal["lenses"] = "lenses"
     # A network of `hstasks.networks` that gives classes.

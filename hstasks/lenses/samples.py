@@ -18,6 +18,7 @@ from hstasks.classification import ObjectSamples
 from hstasks.lenses import params, preprocess
 from hstasks.lenses.convert import Store
 from hstasks.lenses.layout import BANDS, DOMAINS
+from hstasks.lenses.preprocess import Preprocess
 from hstasks.lenses.split import Decision
 
 # Training images from which the noise of the bands is measured.
@@ -48,7 +49,7 @@ class Sight:
 
     bands: str
     together: bool
-    preprocess: preprocess.Preprocess
+    preprocess: Preprocess
 
     @property
     def channels(self) -> int:
@@ -60,17 +61,17 @@ class Sight:
         seen = [band for band in self.bands if band in readable]
         return [Sample(id, "")] if seen and self.together else [Sample(id, band) for band in seen]
 
-    def training(self, image: NDArray[np.float32], sample: Sample, seed: int, key: Key) -> preprocess.Image:
+    def training(self, image: NDArray[np.float32], sample: Sample, seed: int, key: Key) -> NDArray[np.float32]:
         """The image (5, 41, 41) of an object in counts as a training sample, changed at random by key."""
         epoch, _, draw = key
         taken, place = self._taken(image, sample.band)
         made = self.preprocess.training(taken, seed=seed, epoch=epoch, sample=sample.name, draw=draw)
-        return made[place]
+        return np.asarray(made[place])
 
-    def prediction(self, image: NDArray[np.float32], sample: Sample) -> preprocess.Image:
+    def prediction(self, image: NDArray[np.float32], sample: Sample) -> NDArray[np.float32]:
         """The image (5, 41, 41) of an object in counts as the network sees it when it is asked."""
         taken, place = self._taken(image, sample.band)
-        return self.preprocess.prediction(taken)[place]
+        return np.asarray(self.preprocess.prediction(taken)[place])
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for the model's record."""

@@ -120,9 +120,9 @@ def scored(
 
 def stored(frame: pd.DataFrame, store: Store) -> Iterator[Object]:
     """The objects of catalog rows with a readable band, from the store."""
-    for row in frame.itertuples(index=False):
-        if row.bands:
-            yield Object(str(row.id), str(row.bands), store.read(str(row.bucket), int(row.row)))
+    for name, bands, bucket, row in zip(*(frame[key] for key in ("id", "bands", "bucket", "row")), strict=True):
+        if bands:
+            yield Object(str(name), str(bands), store.read(str(bucket), int(row)))
 
 
 def by_object(scores: Sequence[Scores], mean: ensemble.Mean) -> tuple[list[str], NDArray[np.float64]]:
