@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 if TYPE_CHECKING:
+    from hstasks.lenses.import_checkpoint import import_checkpoint
     from hstasks.loading import load
 
-__all__ = ["load"]
+__all__ = ["import_checkpoint", "load"]
 
 
 def __getattr__(name: str) -> Any:
@@ -18,4 +19,8 @@ def __getattr__(name: str) -> Any:
         from hstasks.loading import load
 
         return load
+    if name == "import_checkpoint":
+        from hstasks.lenses.import_checkpoint import import_checkpoint
+
+        return import_checkpoint
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -142,6 +142,20 @@ def predict(
     typer.echo(str(run(input, output, model, checkpoint=checkpoint, device=device, **given)))
 
 
+@app.command(name="import-checkpoint")
+def import_checkpoint(
+    checkpoint: Annotated[Path, typer.Argument(help="A published best.pt or last.pt.")],
+    to: Annotated[Path, typer.Option(help="The model's folder to write.")] = paths.MODEL,
+    params: ParamsFile = PARAMS,
+) -> None:
+    """Make a published checkpoint a model's folder; nothing pickled is executed."""
+    from hstasks import challenge
+
+    found, loaded = challenge.load(params)
+    section = loaded.preprocess.published if "import-checkpoint" in found.tools else None
+    typer.echo(str(found.run("import-checkpoint")(checkpoint, to, section=section)))
+
+
 @app.command()
 def summary() -> None:
     """Show the last evaluation as a table."""

@@ -195,9 +195,13 @@ def fit(
     truth = np.asarray(labels, np.float64)
     means = averaged(scores, mean)
     heat = _temperature(means, truth) if temperature else 1.0
-    threshold = youden(truth.astype(np.int64), tempered(means, heat))
-    if threshold is None:
+    if len(set(truth.tolist())) < 2:
         raise UserError(f"The {len(truth)} validation objects are of one class: no threshold can be found on them.")
+    chances = tempered(means, heat)
+    threshold = youden(truth.astype(np.int64), chances)
+    if threshold is None:
+        # The best that such scores can do is to call nothing a lens.
+        threshold = float(np.nextafter(chances.max(), np.inf))
     return Calibration(mean, heat, float(threshold), split.hash, len(truth))
 
 

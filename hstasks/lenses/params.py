@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from hsengine.base.params import Section
+from hsengine.base.settings import TrainingParams
 
 
 class Data(Section):
@@ -113,8 +114,8 @@ class Submission(Section):
     unscored: Literal[0, 1] | None = None
 
 
-class LensSections(Section):
-    """The sections of the data stages; a project's `params.yaml` adds those of its model and training."""
+class LensSections(TrainingParams):
+    """The sections of the data stages; the models' sections are added to it."""
 
     data: Data = Data()
     catalog: Catalog = Catalog()
@@ -123,3 +124,61 @@ class LensSections(Section):
     preprocess: Preprocess = Preprocess()
     ensemble: Ensemble = Ensemble()
     submission: Submission = Submission()
+
+
+class Input(Section):
+    """Which bands a network sees."""
+
+    # Letters of the bands, in the order g r i z y.
+    bands: str = "grizy"
+    # All bands of an object are one sample's channels; otherwise each band's image is a sample, as published.
+    together: bool = True
+
+    @field_validator("bands")
+    @classmethod
+    def _ordered(cls, value: str) -> str:
+        if not value or value != "".join(band for band in "grizy" if band in value):
+            raise ValueError("it can hold each of g, r, i, z and y once, in this order, such as 'gri'")
+        return value
+
+
+class Take(Section):
+    """Shares of the training objects that are learned from; which they are follows from their groups alone."""
+
+    slsim: float = Field(1.0, ge=0.0, le=1.0)
+    hsc: float = Field(1.0, ge=0.0, le=1.0)
+
+
+class Predict(Section):
+    """How trained models are applied, the same in evaluation, submission and prediction."""
+
+    checkpoint: Literal["best", "last"] = "best"
+    # The mean over the eight turns and flips.
+    d4: bool = True
+    # Images that a network sees at once.
+    batch: int = Field(256, ge=1)
+    # Further model folders, of other seeds and the same split: an ensemble.
+    models: list[str] = Field(default_factory=list)
+
+
+class Evaluate(Section):
+    """How sure the measures are said to be."""
+
+    # Draws of the bootstrap; 0: no intervals.
+    resamples: int = Field(200, ge=0)
+
+
+class Params(LensSections):
+    """Everything in `params.yaml`."""
+
+    challenge: Literal["lenses"] = "lenses"
+    # A network of `hstasks.networks` that gives classes.
+    model: str = "cnn_small"
+    # Its parameters, by its name, where they differ from the defaults.
+    models: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    input: Input = Input()
+    take: Take = Take()
+    # Beta(mixup, mixup) draws the share of a sample that is mixed with another; 0: none is.
+    mixup: float = Field(0.0, ge=0.0, le=10.0)
+    predict: Predict = Predict()
+    evaluate: Evaluate = Evaluate()

@@ -27,9 +27,11 @@ def auroc(truth: ArrayLike, score: ArrayLike) -> float | None:
     labels, scores = _pair(truth, score)
     if _one_class(labels):
         return None
-    from sklearn.metrics import roc_auc_score
-
-    return float(roc_auc_score(labels, scores))
+    _, hits, false = _by_threshold(labels, scores)
+    # Twice the area in integers, so that ties count half exactly.
+    steps = np.diff(false, prepend=0)
+    doubled = int((steps * (hits + np.concatenate([[0], hits[:-1]]))).sum())
+    return doubled / (2 * int(hits[-1]) * int(false[-1]))
 
 
 def average_precision(truth: ArrayLike, score: ArrayLike) -> float | None:
@@ -37,9 +39,8 @@ def average_precision(truth: ArrayLike, score: ArrayLike) -> float | None:
     labels, scores = _pair(truth, score)
     if _one_class(labels):
         return None
-    from sklearn.metrics import average_precision_score
-
-    return float(average_precision_score(labels, scores))
+    _, hits, false = _by_threshold(labels, scores)
+    return float((np.diff(hits, prepend=0) * (hits / (hits + false))).sum() / hits[-1])
 
 
 def youden(truth: ArrayLike, score: ArrayLike) -> float | None:

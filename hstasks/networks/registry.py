@@ -32,6 +32,7 @@ _FACTORIES: Mapping[str, Mapping[str, str]] = {
         "unetplusplus": "segmentation:unetplusplus",
     },
     "classification": {
+        "cnn_small": "cnn_small:CNNSmall",
         "convnextv2": "convnextv2:ConvNeXtV2",
         "convnextv2_atto": "convnextv2:atto",
         "convnextv2_nano": "convnextv2:nano",

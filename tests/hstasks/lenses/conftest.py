@@ -1,14 +1,21 @@
 """A small release of noise, made in a moment."""
 
+import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from hstasks.lenses import evaluate, sample, train
 from hstasks.lenses.layout import BANDS, BUCKETS, LENS_VALUES, NONLENS_VALUES, SIDE
 from hstasks.lenses.params import Convert, Data, LensSections
 from hstasks.lenses.sky import released
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from small_lenses import prepared, small
 
 Maker = Callable[..., LensSections]
 
@@ -45,3 +52,35 @@ def release(tmp_path: Path) -> Maker:
         return LensSections(data=Data(root=str(root)), convert=Convert(shard=shard))
 
     return make
+
+
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Made-up lenses and other galaxies, 8 of each kind, and 6 blind ones."""
+    folder = tmp_path_factory.mktemp("lenses") / "data"
+    sample.run(folder, objects=8, blind=6, seed=3, workers=1)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def trained_once(made_once: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project whose stages ran up to `evaluate`."""
+    folder = tmp_path_factory.mktemp("trained")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("HYPEROBJECT_STATE", str(folder / "state"))
+        (folder / "data").symlink_to(made_once)
+        train.run(prepared(small()))
+        evaluate.run(small())
+    return folder
+
+
+@pytest.fixture
+def trained(trained_once: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder: a copy of that project."""
+    place = tmp_path / "project"
+    shutil.copytree(trained_once, place, symlinks=True)
+    (place / "data").unlink()
+    shutil.copytree(trained_once / "data", place / "data")
+    monkeypatch.chdir(place)
+    return place

@@ -77,3 +77,10 @@ def test_a_temperature_mends_confidence_and_keeps_the_order() -> None:
         return -float(np.mean(np.log(np.where(LABELS == 1, scores, 1.0 - scores))))
 
     assert entropy(probabilities) < entropy(sharp[0])
+
+
+def test_scores_that_rank_nothing_call_nothing_a_lens() -> None:
+    upside_down = 1.0 - SCORES
+    fitted = ensemble.fit(IDS, np.full_like(SCORES, 0.5), LABELS, decision())
+    assert not fitted.decisions(fitted.probabilities(np.full_like(SCORES, 0.5))).any()
+    assert np.isfinite(ensemble.fit(IDS, upside_down, LABELS, decision()).threshold)

@@ -1,0 +1,106 @@
+"""The verb `import-checkpoint`: a published `best.pt` or `last.pt` as a model's folder; nothing pickled is executed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from hsengine import folder as folders
+from hsengine.base import paths
+from hsengine.base.errors import UserError
+from hsengine.base.files import file_hash
+from hstasks import networks
+from hstasks.lenses import params
+from hstasks.lenses.layout import BANDS
+from hstasks.lenses.preprocess import PublishedPreprocess
+from hstasks.lenses.samples import Sight
+from hstasks.networks import convnextv2
+from hstasks.networks.weights import read_state
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What was imported."""
+
+    folder: Path
+    name: str
+    values: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.name} with {self.values} parameters: {self.folder}\n"
+            "It has no threshold yet: 'hstasks evaluate' fits one on the validation part."
+        )
+
+
+def import_checkpoint(
+    path: str | os.PathLike[str], section: params.Published | None = None
+) -> tuple[nn.Module, dict[str, Any]]:
+    """A published checkpoint as a network and its record.
+
+    Args:
+        path: a file of `torch.save` with a bare state dict (`best.pt`) or with one under `model` (`last.pt`).
+        section: the preprocessing that it was trained with, which the file does not say; None: the published one
+            of the final recipe.
+
+    Returns:
+        A ConvNeXt V2 in evaluation mode, (B, 1, 41, 41) → (B, 1) logits, and a record as training writes it. What
+        leaves no trace in weights, the rate of dropped paths, is 0.
+
+    Raises:
+        UserError: the file cannot be read as tensors alone, or they are of another network.
+    """
+    state = read_state(str(path))
+    given = convnextv2.infer(state)
+    if given is None:
+        raise UserError(f"{path} does not hold a ConvNeXt V2 with the published names, such as stages.0.0.grn.gamma.")
+    channels, classes = int(given["in_channels"]), int(given["out_channels"])
+    if channels not in (1, len(BANDS)) or classes != 1:
+        raise UserError(
+            f"{path} is of a network of {channels} bands and {classes} outputs: 1 or {len(BANDS)} bands and 1 output "
+            "can be used."
+        )
+    name, own = _named([int(depth) for depth in given["depths"]], [int(width) for width in given["dims"]])
+    network = networks.build(name, own, channels, classes)
+    if told := folders.faults(network.state_dict(), state):
+        raise UserError(f"{path} is no whole ConvNeXt V2: keys {told}.")
+    network.load_state_dict(state)
+    how = PublishedPreprocess(**(section or params.Published()).model_dump())
+    record: dict[str, Any] = {
+        "format": 1,
+        "challenge": "lenses",
+        "task": "classification",
+        "model": {"name": name, "params": own, "in_channels": channels, "out_channels": classes},
+        "input": Sight(BANDS, channels > 1, how).to_dict(),
+        "checkpoints": {"best": {"file": folders.file_of("best")}},
+        "training": f"imported {file_hash(path)}",
+        "source": Path(path).name,
+    }
+    return network.eval(), record
+
+
+def run(
+    path: str | os.PathLike[str], folder: Path = paths.MODEL, *, section: params.Published | None = None
+) -> Summary:
+    """Write a published checkpoint as a model's folder, which `evaluate`, `submit` and `predict` take.
+
+    Raises:
+        UserError: see `import_checkpoint`; or something else stands at the folder's place.
+    """
+    folders.check_place(folder)
+    network, record = import_checkpoint(path, section)
+    folders.save(folder, {"best": network.state_dict()}, record)
+    return Summary(folder, record["model"]["name"], sum(value.numel() for value in network.parameters()))
+
+
+def _named(depths: list[int], dims: list[int]) -> tuple[str, Mapping[str, Any]]:
+    """The network of these depths and widths, and its parameters."""
+    for size, known in convnextv2.SIZES.items():
+        if (depths, dims) == (list(known[0]), list(known[1])):
+            return f"convnextv2_{size}", {"drop_path_rate": 0.0}
+    return "convnextv2", {"depths": depths, "dims": dims}

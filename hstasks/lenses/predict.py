@@ -1,0 +1,132 @@
+"""The verb `predict`: scores of any folder of cut-outs; no pipeline is needed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+
+from hsengine.base.errors import UserError
+from hsengine.base.files import check_own, replacing, write_json, write_text
+from hsengine.base.wording import listed, some
+from hstasks.lenses import catalog as catalogs
+from hstasks.lenses import scoring
+from hstasks.lenses.layout import BANDS, Found, parsed
+from hstasks.lenses.params import Predict
+from hstasks.lenses.scoring import Object
+from hstasks.lenses.submit import SCORES, write_scores
+
+UNREADABLE = "unreadable.csv"
+_RECORD = "record.json"
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What was predicted, and what could not be read."""
+
+    folder: Path
+    objects: int
+    lenses: int
+    unscored: list[str]
+    problems: list[str] = field(repr=False)
+
+    def __str__(self) -> str:
+        lines = [f"{self.objects} objects, {self.lenses} of them lenses: {self.folder / SCORES}"]
+        if self.problems:
+            lines.append(f"{len(self.problems)} bands cannot be read ({UNREADABLE}):\n{listed(self.problems, 10)}")
+        if self.unscored:
+            lines.append(f"no band at all, and no score, of {len(self.unscored)} objects:\n{listed(self.unscored, 10)}")
+        return "\n".join(lines)
+
+
+def run(
+    input: Path,
+    output: Path,
+    model: Sequence[Path],
+    *,
+    checkpoint: Literal["best", "last"] = "best",
+    device: str | None = None,
+    settings: Predict | None = None,
+) -> Summary:
+    """Score all objects whose cut-outs lie in a folder or below it.
+
+    Writes `scores.csv` (id, bands, prob, pred; empty where no band can be read), `unreadable.csv` (object, band,
+    reason) and `record.json` into `output`.
+
+    Args:
+        input: a folder, or one file.
+        output: a folder that is not there yet, or that this verb wrote.
+        model: folders that training wrote; several are an ensemble, whose threshold is beside the first.
+        checkpoint: which weights.
+        device: `cpu` or `cuda`; a GPU if there is one by default.
+        settings: views and batches; the defaults of `params.yaml` where it is None.
+
+    Raises:
+        UserError: there is no cut-out, a folder is not a trained model's, there is no threshold of these models, or
+            `output` holds something else.
+    """
+    found = _found(input)
+    check_own(output, _RECORD, "a folder of predictions", holds=(SCORES, UNREADABLE))
+    chosen = scoring.members(list(model), checkpoint, device)
+    fitted = scoring.read_calibration(scoring.beside(model[0]), chosen)
+    bands: dict[str, str] = {}
+    problems: list[tuple[str, str, str]] = []
+    scores = scoring.scored(
+        chosen, _read(found, bands, problems), settings or Predict(), total=len(found), label="scoring"
+    )
+    ids, values = scoring.by_object(scores, fitted.mean)
+    probability = dict(zip(ids, fitted.probabilities(values), strict=True))
+    preds = dict(zip(ids, fitted.decisions(list(probability.values())), strict=True))
+    rows = pd.DataFrame({"id": list(bands), "bands": list(bands.values())})
+    rows = rows.assign(prob=rows["id"].map(probability), pred=rows["id"].map(preds))
+    unscored = [name for name in bands if name not in probability]
+    with replacing(output) as scratch:
+        scratch.mkdir()
+        write_scores(scratch / SCORES, rows)
+        listing = pd.DataFrame(problems, columns=["object", "band", "reason"])
+        write_text(scratch / UNREADABLE, str(listing.to_csv(index=False, lineterminator="\n")))
+        record = {
+            "models": [member.name for member in chosen],
+            "calibration": fitted.to_dict(),
+            "objects": len(bands),
+            "unscored": unscored,
+        }
+        write_json(scratch / _RECORD, record)
+    return Summary(output, len(bands), int(sum(preds.values())), unscored, [why for *_, why in problems])
+
+
+def _found(input: Path) -> list[Found]:
+    """The objects whose files lie in a folder or below it, by id."""
+    if not input.exists():
+        raise UserError(f"There is no {input}: give a folder of cut-outs, or one.")
+    files = [input] if input.is_file() else sorted(path for path in input.rglob("*.fits*") if path.is_file())
+    objects: dict[tuple[str, str], Found] = {}
+    for path in files:
+        name = parsed(path.name)
+        if name is None:
+            continue
+        key = name.id, str(path.parent)
+        own = objects.setdefault(key, Found(name.id, "", "", -1, name.number, str(path.parent)))
+        if name.band in own.files:
+            raise UserError(f"Object {name.id} has two files of band {name.band} in {path.parent}: leave one.")
+        own.files[name.band] = path.name
+    if not objects:
+        raise UserError(f"{input} holds no cut-out: names are such as object_00012_g.fits.")
+    times = Counter(name for name, _ in objects)
+    if double := sorted(name for name, count in times.items() if count > 1):
+        raise UserError(f"{input} has the files of {some(double)} in several folders: give one folder.")
+    return [objects[key] for key in sorted(objects)]
+
+
+def _read(found: Sequence[Found], bands: dict[str, str], problems: list[tuple[str, str, str]]) -> Iterator[Object]:
+    """The objects with a readable band; what cannot be read is added to `problems`, and all ids to `bands`."""
+    for one in found:
+        reading, image = catalogs.read(one)
+        bands[one.id] = reading.bands
+        problems.extend((one.id, band, reading.problems[band]) for band in BANDS if band in reading.problems)
+        if reading.bands:
+            yield Object(one.id, reading.bands, image)

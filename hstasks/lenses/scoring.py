@@ -1,0 +1,203 @@
+"""What trained members say of objects: a score for each sample, in bounded memory, joined by object."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from hsengine.base.errors import UserError
+from hsengine.base.files import write_json
+from hsengine.predict.run import device_named
+from hsengine.predict.views import DIHEDRAL
+from hstasks.lenses import ensemble
+from hstasks.lenses.convert import Store
+from hstasks.lenses.ensemble import Calibration
+from hstasks.lenses.params import Predict
+from hstasks.lenses.samples import Sample, Sight, sight_of
+from hstasks.loading import load
+
+CALIBRATION = "calibration.json"
+"""The file beside a model's folder with the temperature and the threshold that `evaluate` fitted."""
+
+# Objects whose images are held at once.
+_LOT = 512
+
+
+class Object(NamedTuple):
+    """An object to score: its id, the letters of its readable bands, and its image (5, 41, 41) in counts."""
+
+    id: str
+    bands: str
+    image: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Member:
+    """A trained network and what it sees.
+
+    Attributes:
+        name: of its folder.
+        network: in evaluation mode.
+        sight: from an object to its images.
+        record: its `config.json`.
+    """
+
+    name: str
+    network: nn.Module
+    sight: Sight
+    record: Mapping[str, Any]
+
+
+Scores = dict[Sample, float]
+"""The probability of a lens of each sample of one member."""
+
+
+def members(folders: Sequence[str | Path], which: str = "best", device: str | None = None) -> list[Member]:
+    """The networks of some folders, as an ensemble where there are several.
+
+    Raises:
+        UserError: a folder is named twice or is no trained model of lenses, or the members were trained on different
+            splits.
+    """
+    names = [str(folder) for folder in folders]
+    if double := sorted({name for name in names if names.count(name) > 1}):
+        raise UserError(f"{', '.join(double)} is named more than once: a member of an ensemble counts once.")
+    place = device_named(device)
+    made = []
+    for name in names:
+        network, record = load(name, which)
+        if record["challenge"] != "lenses":
+            raise UserError(f"{name} holds a model of the challenge '{record['challenge']}', not of lenses.")
+        made.append(Member(name, network.to(place), sight_of(record, name), record))
+    if len(made) > 1:
+        ensemble.check_members({member.name: member.record for member in made})
+    return made
+
+
+def scored(
+    chosen: Sequence[Member],
+    objects: Iterable[Object],
+    settings: Predict,
+    *,
+    only: Sequence[set[Sample]] | None = None,
+    total: int | None = None,
+    label: str = "scoring",
+) -> list[Scores]:
+    """What each member says of objects; memory holds some hundred images, and a number for each sample.
+
+    Args:
+        chosen: the members.
+        objects: read as they are needed; those without a band that a member sees get no score from it.
+        settings: views and batches.
+        only: for each member, the samples that are wanted; None: all.
+        total: number of objects, for the progress bar (shown on terminals only).
+        label: what is being done.
+
+    Raises:
+        UserError: a network gives something that is no number.
+    """
+    found: list[Scores] = [{} for _ in chosen]
+    bar = tqdm(total=total, desc=label, unit="object", disable=None)
+    with bar:
+        for lot in _lots(objects, _LOT):
+            for place, member in enumerate(chosen):
+                wanted = None if only is None else only[place]
+                found[place] |= _of_lot(member, lot, settings, wanted)
+            bar.update(len(lot))
+    return found
+
+
+def stored(frame: pd.DataFrame, store: Store) -> Iterator[Object]:
+    """The objects of catalog rows with a readable band, from the store."""
+    for name, bands, bucket, row in zip(*(frame[key] for key in ("id", "bands", "bucket", "row")), strict=True):
+        if bands:
+            yield Object(str(name), str(bands), store.read(str(bucket), int(row)))
+
+
+def by_object(scores: Sequence[Scores], mean: ensemble.Mean) -> tuple[list[str], NDArray[np.float64]]:
+    """The members' scores of objects: ids, sorted, and (members, objects) probabilities."""
+    tables = {
+        str(number): ensemble.of_objects(((s.id, s.band, value) for s, value in own.items()), mean)
+        for number, own in enumerate(scores)
+    }
+    return ensemble.joined(tables)
+
+
+def beside(model: str | Path) -> Path:
+    """The file with the temperature and the threshold of a model's folder."""
+    return Path(model).parent / CALIBRATION
+
+
+def write_calibration(file: Path, fitted: Calibration, chosen: Sequence[Member]) -> None:
+    """Store what `evaluate` fitted, with the members that it was fitted for."""
+    write_json(file, fitted.to_dict() | {"members": _keys(chosen)})
+
+
+def read_calibration(file: Path, chosen: Sequence[Member]) -> Calibration:
+    """What `evaluate` fitted for these members.
+
+    Raises:
+        UserError: there is no threshold, or it is other members'.
+    """
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        content = None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{file} cannot be read ({error}): run 'hstasks evaluate' again.") from None
+    fitted = ensemble.from_dict(content, str(file))
+    if sorted(content.get("members", [])) != sorted(_keys(chosen)):
+        raise UserError(
+            f"The threshold in {file} was fitted for other models than {', '.join(member.name for member in chosen)}: "
+            "run 'hstasks evaluate' with these (predict.models names the further members of an ensemble)."
+        )
+    return fitted
+
+
+def _keys(chosen: Sequence[Member]) -> list[str]:
+    """What tells the members' weights from any other's."""
+    return [f"{member.record.get('training')} {member.record['checkpoint']['which']}" for member in chosen]
+
+
+def _of_lot(member: Member, lot: Sequence[Object], settings: Predict, wanted: set[Sample] | None) -> Scores:
+    sight = member.sight
+    pairs = [(one, sample) for one in lot for sample in sight.samples(one.id, one.bands)]
+    pairs = [pair for pair in pairs if wanted is None or pair[1] in wanted]
+    found: Scores = {}
+    for batch in _lots(pairs, settings.batch):
+        images = np.stack([sight.prediction(one.image, sample) for one, sample in batch])
+        values = probabilities(member.network, torch.from_numpy(images), d4=settings.d4)
+        if not np.isfinite(values).all():
+            name = batch[int(np.flatnonzero(~np.isfinite(values))[0])][1].name
+            raise UserError(f"{member.name} gives no number for {name}: its training broke off; train it anew.")
+        found |= {sample: float(value) for (_, sample), value in zip(batch, values, strict=True)}
+    return found
+
+
+def probabilities(network: nn.Module, images: Tensor, *, d4: bool) -> NDArray[np.float64]:
+    """The probabilities (B,) of images (B, channels, H, W), the mean over the eight turns and flips with `d4`."""
+    device = next(network.parameters()).device
+    views = [do for do, _ in DIHEDRAL] if d4 else [lambda batch: batch]
+    total = torch.zeros(len(images), dtype=torch.float64)
+    with torch.no_grad():
+        for view in views:
+            logits = network(view(images).contiguous().to(device))[:, 0]
+            total += torch.sigmoid(logits.double()).cpu()
+    return np.asarray((total / len(views)).numpy())
+
+
+def _lots(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    waiting = iter(items)
+    while lot := list(itertools.islice(waiting, size)):
+        yield lot

@@ -1,0 +1,93 @@
+"""The stage `submit`: every blind object once, with the threshold that was fitted on validation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from hsengine.base import paths
+from hsengine.base.files import replacing, write_json, write_text
+from hstasks.lenses import catalog as catalogs
+from hstasks.lenses import scoring, submission
+from hstasks.lenses.convert import Store
+from hstasks.lenses.layout import BLIND
+from hstasks.lenses.params import Params
+
+FILE, SCORES = "submission.csv", "scores.csv"
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What was written; `note` says what was missing."""
+
+    folder: Path
+    handed_in: submission.Summary | None
+    note: str = ""
+
+    def __str__(self) -> str:
+        if self.handed_in is None:
+            return f"{self.note}\nwrote {self.folder} without a submission"
+        return str(self.handed_in)
+
+
+def run(
+    params: Params, *, model: Path = paths.MODEL, folder: Path = paths.SUBMISSION, calibration: Path | None = None
+) -> Summary:
+    """Score every blind object and write and check `submission.csv`, with `scores.csv` (id, bands, prob, pred) beside.
+
+    An object of which no band can be read has an empty score, and the class `submission.unscored` says.
+
+    Raises:
+        UserError: there is no model, catalog or store; the members were trained on different splits; there is no
+            threshold of theirs; an object has no score and `submission.unscored` no class for it.
+    """
+    frame = catalogs.load()
+    blind = frame[frame["bucket"] == BLIND]
+    if blind.empty:
+        with replacing(folder) as scratch:
+            scratch.mkdir()
+            write_text(scratch / "README.txt", "There is no blind object, so there is no submission.\n")
+        return Summary(folder, None, f"There is no blind object in {params.data.root}/{params.data.blind}")
+    chosen = scoring.members([model, *params.predict.models], params.predict.checkpoint)
+    fitted = scoring.read_calibration(calibration or scoring.beside(model), chosen)
+    found = scoring.scored(
+        chosen, scoring.stored(blind, Store()), params.predict, total=len(blind), label="scoring blind objects"
+    )
+    ids, values = scoring.by_object(found, fitted.mean)
+    probability = fitted.probabilities(values)
+    preds = dict(zip(ids, (int(value) for value in fitted.decisions(probability)), strict=True))
+    rows = blind[["id", "bands"]].assign(
+        prob=blind["id"].map(dict(zip(ids, probability, strict=True))), pred=blind["id"].map(preds)
+    )
+    section = params.submission
+    with replacing(folder) as scratch:
+        scratch.mkdir()
+        made = submission.write(
+            scratch / FILE,
+            list(blind["id"]),
+            preds,
+            columns=section.columns,
+            filler=section.filler,
+            unscored=section.unscored,
+        )
+        write_scores(scratch / SCORES, rows)
+        write_json(
+            scratch / "record.json",
+            {
+                "models": [member.name for member in chosen],
+                "training": [member.record.get("training") for member in chosen],
+                "calibration": fitted.to_dict(),
+                "objects": len(blind),
+                "unscored": sorted(set(blind["id"]) - set(ids)),
+            },
+        )
+    handed_in = submission.Summary(str(folder / FILE), made.rows, made.lenses, made.unscored, made.columns)
+    return Summary(folder, handed_in)
+
+
+def write_scores(file: Path, rows: pd.DataFrame) -> None:
+    """Write scores as CSV; what is not known is empty."""
+    whole = rows.assign(pred=rows["pred"].astype("Int64"))
+    write_text(file, str(whole.to_csv(index=False, lineterminator="\n")))

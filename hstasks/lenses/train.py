@@ -1,0 +1,119 @@
+"""The stage `train`: a network that tells lenses from other galaxies, on the objects of the training part."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from torch import nn
+
+from hsengine import stage
+from hsengine.base.errors import UserError
+from hsengine.base.files import file_hash
+from hsengine.base.wording import close_matches
+from hsengine.project import Work
+from hsengine.stage import Trained
+from hstasks import networks
+from hstasks.classification import Classification
+from hstasks.lenses import catalog as catalogs
+from hstasks.lenses import samples as seen
+from hstasks.lenses import split as splits
+from hstasks.lenses.convert import Store
+from hstasks.lenses.ensemble import SPLIT_KEY
+from hstasks.lenses.params import Params
+from hstasks.lenses.samples import Sample
+
+
+def run(params: Params, *, params_file: Path | None = None, command: Sequence[str] | None = None) -> Trained:
+    """Train the network of `params.yaml`; see `hsengine.stage.train`."""
+    from hstasks.lenses.challenge import PROJECT
+
+    return stage.train(PROJECT, params, params_file=params_file, command=command)
+
+
+def prepare(params: Params) -> Work:
+    """Make the training of `params.yaml` ready; the test part is not looked at.
+
+    Raises:
+        UserError: catalog, store or split are missing or do not belong together, a place in the sky is in two parts,
+            nothing is left to learn from, or the network cannot be made.
+    """
+    frame = catalogs.labelled(catalogs.load())
+    decision = splits.load()
+    if decision.by_object:
+        splits.check(decision, frame[["id", "group", "content"]])
+    training = seen.taken(seen.parts(decision, frame, params.input, "train"), frame, params.take)
+    held_out = seen.parts(decision, frame, params.input, "val")
+    labels = dict(zip(frame["id"], frame["label"], strict=True))
+    if {labels[sample.id] for sample in training} != {0, 1}:
+        raise UserError(
+            f"The {len(training)} training samples are not of both classes: look at split, take and input.bands."
+        )
+    store = Store()
+    look = seen.sight(params.input, params.preprocess, frame[frame["id"].isin({s.id for s in training})], store)
+    keep = params.machine.cache != "none"
+    task = Classification(
+        lambda: network(params),
+        seen.objects(training, frame, look, store, training=True, keep=keep, mixup=params.mixup, seed=params.seed),
+        seen.objects(held_out, frame, look, store, keep=keep),
+        seen.categories(frame),
+    )
+    dumped = params.model_dump(mode="json")
+    own = parameters(params)
+    files = {"weights": file_hash(own["weights"])} if Path(str(own.get("weights", ""))).is_file() else {}
+    configuration = {name: dumped[name] for name in ("model", "input", "preprocess", "take", "mixup")}
+    record = {
+        "challenge": "lenses",
+        "task": "classification",
+        "model": {"name": params.model, "params": own, "in_channels": look.channels, "out_channels": 1},
+        "input": look.to_dict(),
+        SPLIT_KEY: decision.hash,
+        "files": files,
+    }
+    return Work(
+        task,
+        configuration | {"parameters": own, "files": files},
+        data_hash(training, held_out, frame),
+        (len(training), len(held_out)),
+        record,
+    )
+
+
+def data_hash(training: Sequence[Sample], held_out: Sequence[Sample], frame: pd.DataFrame) -> str:
+    """Hash of the samples' content and labels, and of which are held out."""
+    known = {row.id: (row.content, row.label) for row in frame.itertuples(index=False)}
+    digest = hashlib.blake2b(digest_size=16)
+    for name, part in (("train", training), ("held out", held_out)):
+        digest.update(f"{name}\n".encode())
+        for sample in part:
+            digest.update(f"{sample.name} {known[sample.id]}\n".encode())
+    return digest.hexdigest()
+
+
+def check(params: Params) -> None:
+    """See that the network can be made.
+
+    Raises:
+        UserError: it cannot; names the key.
+    """
+    known = networks.names("classification")
+    if params.model not in known:
+        raise UserError(
+            f"model: there is no network of classes '{params.model}'{close_matches(params.model, known)}; they are "
+            f"{', '.join(known)}."
+        )
+    networks.parameters(params.model, parameters(params))
+
+
+def network(params: Params) -> nn.Module:
+    """A fresh network."""
+    channels = len(params.input.bands) if params.input.together else 1
+    return networks.build(params.model, parameters(params), channels, 1)
+
+
+def parameters(params: Params) -> dict[str, Any]:
+    """The network's parameters, where they are set."""
+    return dict(params.models.get(params.model, {}))

@@ -1,0 +1,57 @@
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from small_lenses import small
+
+from hsengine.base.errors import UserError
+from hstasks.lenses import predict, submit
+
+MODEL = [Path("outputs/model")]
+
+
+def test_any_folder_is_scored_as_the_pipeline_does(trained):
+    submit.run(small())
+    made = predict.run(Path("data/test"), Path("predicted"), MODEL)
+    assert made.objects == 6
+    ours, theirs = (pd.read_csv(Path(folder, "scores.csv")) for folder in ("predicted", "outputs/submission"))
+    pd.testing.assert_frame_equal(ours, theirs)
+
+
+def test_labelled_folders_are_scored_together(trained):
+    made = predict.run(Path("data"), Path("predicted"), MODEL)
+    assert made.objects == 4 * 8 + 6
+
+
+def test_what_cannot_be_read_is_listed_and_stays_without_a_score(trained):
+    for file in Path("data/test").glob("object_00001_*.fits"):
+        file.write_bytes(b"nothing")
+    Path("data/test/object_00004_z.fits").write_bytes(b"")
+    made = predict.run(Path("data/test"), Path("predicted"), MODEL)
+    assert made.unscored == ["object_00001"]
+    assert "object_00001" in str(made)
+    rows = pd.read_csv("predicted/scores.csv", index_col="id")
+    assert len(rows) == 6
+    assert pd.isna(rows.loc["object_00001", "prob"])
+    assert rows.loc["object_00004", "bands"] == "griy"
+    assert len(pd.read_csv("predicted/unreadable.csv")) == 6
+
+
+def test_without_a_threshold_nothing_is_predicted(trained):
+    Path("outputs/calibration.json").unlink()
+    with pytest.raises(UserError, match="no threshold"):
+        predict.run(Path("data/test"), Path("predicted"), MODEL)
+    assert not Path("predicted").exists()
+
+
+def test_a_folder_with_other_files_is_left_alone(trained):
+    Path("mine").mkdir()
+    Path("mine/thesis.tex").write_text("all of it")
+    with pytest.raises(UserError, match="mine"):
+        predict.run(Path("data/test"), Path("mine"), MODEL)
+
+
+@pytest.mark.parametrize("place", ["nowhere", "outputs"])
+def test_without_cutouts_the_message_says_what_they_are_called(trained, place):
+    with pytest.raises(UserError, match=r"no nowhere|object_00012_g\.fits"):
+        predict.run(Path(place), Path("predicted"), MODEL)
