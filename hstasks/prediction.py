@@ -18,7 +18,8 @@ from hsengine.base.params import validated
 from hsengine.predict.run import device_named
 from hsengine.predict.views import View
 from hstasks.images.fitting import undo
-from hstasks.images.samples import ImageSamples, Input, shaped
+from hstasks.images.samples import ImageSamples, shaped
+from hstasks.images.settings import Input
 from hstasks.loading import load
 
 

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from hsengine.train.task import Batch, Direction, Group, Row, Samples, Task, means
 from hstasks.images.fitting import Size, undo
-from hstasks.images.samples import ImageSamples, Input
+from hstasks.images.samples import ImageSamples
+from hstasks.images.settings import Input
 from hstasks.losses import Supervision
 from hstasks.networks.output import Output
 

@@ -2,35 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
-from pydantic import Field, model_validator
 from torch import Tensor
 from torchvision.transforms.v2 import InterpolationMode  # type: ignore[import-untyped]
 from torchvision.transforms.v2 import functional as F  # type: ignore[import-untyped]
 
 from hsengine.base.errors import UserError
-from hsengine.base.params import Section
+from hstasks.images.settings import Fit
 
 Size = tuple[int, int]
 """(height, width) in pixels."""
-
-
-class Fit(Section):
-    """How images come to the network's size: resized to a square first, then padded to one."""
-
-    # Side after resizing, in pixels; none: as it is.
-    resize: int | None = Field(None, ge=1)
-    # Side after padding, in pixels, as much on each side (the odd pixel below and right); none: not padded.
-    pad: int | None = Field(None, ge=1)
-    border: Literal["edge", "reflect", "zero"] = "reflect"
-
-    @model_validator(mode="after")
-    def _grows(self) -> Fit:
-        if self.resize is not None and self.pad is not None and self.pad < self.resize:
-            raise ValueError(f"pad {self.pad} is smaller than resize {self.resize}")
-        return self
 
 
 def fit(image: Tensor, how: Fit) -> Tensor:

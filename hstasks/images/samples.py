@@ -4,29 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
 from torch import Tensor
 
-from hsengine.base.params import Section
 from hsengine.train.task import Key
-from hstasks.images.fitting import Fit, fit, inside
-from hstasks.images.transforms import Augment, augmented
-
-
-class Input(Section):
-    """What a network sees of an image."""
-
-    # grey: the mean of the channels; as_is: all of them.
-    channels: Literal["as_is", "grey"] = "as_is"
-    # Of each channel, or one for all, in units of white; subtracted, and divided by.
-    mean: list[float] = Field(default_factory=lambda: [0.0], min_length=1)
-    std: list[float] = Field(default_factory=lambda: [1.0], min_length=1)
-    fit: Fit = Fit()
+from hstasks.images.fitting import fit, inside
+from hstasks.images.settings import Augment, Input
+from hstasks.images.transforms import augmented
 
 
 @dataclass(frozen=True)

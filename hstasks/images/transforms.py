@@ -9,77 +9,21 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable
-from typing import Literal
 
 import numpy as np
 import torch
-from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 from torchvision.transforms.v2 import functional as F  # type: ignore[import-untyped]
 
 from hsengine.base.errors import UserError
-from hsengine.base.params import Section
+from hstasks.images.settings import Affine, Augment, Probability
 
-Probability = float
 Key = tuple[int, int, str, int]
 """(seed, epoch, sample id, draw)."""
 
 # Their names in torch.
 _BEYOND = {"zero": "zeros", "edge": "border", "reflect": "reflection"}
-
-
-class Affine(Section):
-    """A random affine map about the centre, drawn uniformly from the ranges; bilinear, the mask by nearest pixel."""
-
-    p: Probability = Field(1.0, ge=0.0, le=1.0)
-    # Of each side's length, either way.
-    shift: float = Field(0.0, ge=0.0, le=1.0)
-    # Enlarged by a factor in [1 - scale, 1 + scale].
-    scale: float = Field(0.0, ge=0.0, lt=1.0)
-    # Degrees, either way.
-    rotate: float = Field(0.0, ge=0.0, le=180.0)
-    # Sideways displacement by height, either way: 0.07 is 7 %.
-    shear: float = Field(0.0, ge=0.0, le=1.0)
-    # What is seen beyond the image.
-    border: Literal["zero", "edge", "reflect"] = "zero"
-    # Whether what is seen there counts as valid.
-    border_valid: bool = True
-
-
-class Light(Section):
-    """Contrast and brightness together: image · (1 + c) + b with c and b drawn uniformly, either way."""
-
-    p: Probability = Field(0.0, ge=0.0, le=1.0)
-    brightness: float = Field(0.2, ge=0.0, le=1.0)
-    contrast: float = Field(0.2, ge=0.0, le=1.0)
-
-
-class Noise(Section):
-    """Gaussian noise, independent by pixel and channel."""
-
-    p: Probability = Field(0.0, ge=0.0, le=1.0)
-    # Standard deviation, drawn uniformly up to this.
-    sigma: float = Field(0.05, ge=0.0)
-
-
-class Augment(Section):
-    """How training samples are changed, in the order of the fields."""
-
-    # Side of a random window in pixels; none: whole images.
-    crop: int | None = Field(None, ge=1)
-    hflip: Probability = Field(0.0, ge=0.0, le=1.0)
-    vflip: Probability = Field(0.0, ge=0.0, le=1.0)
-    # By 0, 90, 180 or 270 degrees, each as likely.
-    rot90: Probability = Field(0.0, ge=0.0, le=1.0)
-    # One of the eight flips and turns, each as likely.
-    dihedral: Probability = Field(0.0, ge=0.0, le=1.0)
-    # One after the other.
-    affine: list[Affine] = Field(default_factory=list)
-    light: Light = Light()
-    noise: Noise = Noise()
-    # Values that light and noise lead out of [0, 1] are cut.
-    clip: bool = True
 
 
 def augmented(

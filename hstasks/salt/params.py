@@ -8,10 +8,8 @@ from pydantic import Field, field_validator
 
 from hsengine.base.params import Section
 from hsengine.base.settings import TrainingParams
-from hstasks.images.fitting import Fit
-from hstasks.images.samples import Input
+from hstasks.images.settings import Augment, Fit, Input
 from hstasks.images.split import Split as ImageSplit
-from hstasks.images.transforms import Augment
 
 
 class Data(Section):

@@ -10,8 +10,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hstasks.images import readers
-from hstasks.images.samples import ImageSamples, Input, Picture
-from hstasks.images.transforms import Augment
+from hstasks.images.samples import ImageSamples, Picture
+from hstasks.images.settings import Augment, Input
 from hstasks.salt.score import iou, score
 from hstasks.segmentation import Scoring
 

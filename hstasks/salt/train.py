@@ -59,7 +59,12 @@ def prepare(params: Params) -> Work:
     record = {
         "challenge": "salt",
         "task": "segmentation",
-        "model": {"name": params.model.name, "params": parameters(params), "in_channels": 1, "out_channels": 1},
+        "model": {
+            "name": params.model.name,
+            "params": parameters(params),
+            "in_channels": params.input.planes,
+            "out_channels": 1,
+        },
         "split": splits.load().hash,
         "fold": params.split.fold,
         "files": files,
@@ -101,7 +106,7 @@ def check(params: Params) -> None:
 
 def network(params: Params) -> nn.Module:
     """A fresh network."""
-    return networks.build(params.model.name, parameters(params), 1 if params.input.channels == "grey" else 3, 1)
+    return networks.build(params.model.name, parameters(params), params.input.planes, 1)
 
 
 def parameters(params: Params) -> dict[str, Any]:

@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 
 from hsengine.base.errors import UserError
 from hsengine.base.params import validated
-from hstasks.images.fitting import Fit, fit, fitted_size, inside, undo
+from hstasks.images.fitting import fit, fitted_size, inside, undo
+from hstasks.images.settings import Fit
 
 SIDES = st.integers(1, 40)
 BORDERS = st.sampled_from(["edge", "reflect", "zero"])

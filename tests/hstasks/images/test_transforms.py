@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hsengine.base.errors import UserError
-from hstasks.images.transforms import Affine, Augment, Light, Noise, augmented
+from hstasks.images.settings import Affine, Augment, Light, Noise
+from hstasks.images.transforms import augmented
 
 KEY = (0, 3, "a", 0)
 FLIPS = Augment(hflip=0.5, vflip=0.5, rot90=0.5, dihedral=0.5)
