@@ -18,6 +18,7 @@ from hstasks.images.samples import ImageSamples, Picture
 from hstasks.salt.params import Params, Postprocess, Predict
 from hstasks.salt.postprocess import Rules, fixed, mask_of
 from hstasks.salt.prediction import masks, tiles
+from hstasks.salt.samples import image_of
 from hstasks.salt.submit import FILE, write
 
 _SHOWN = 255
@@ -66,7 +67,7 @@ def run(
     chosen = rules or fixed(Postprocess(**params.postprocess.model_dump()))
 
     def read(index: int) -> Picture:
-        return Picture(readers.to_float(readers.read(files[index])))
+        return Picture(image_of(files[index]))
 
     samples = ImageSamples([file.stem for file in files], read, params.input, keep=False)
     found: dict[str, Any] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from hstasks.images import readers
 from hstasks.images.samples import ImageSamples, Picture
 from hstasks.images.settings import Augment, Input
+from hstasks.salt import layout
 from hstasks.salt.score import iou, score
 from hstasks.segmentation import Scoring
 
@@ -30,12 +32,21 @@ def samples(rows: pd.DataFrame, settings: Input, *, augment: Augment | None = No
     images, masks = list(rows["image"]), list(rows["mask"])
 
     def read(index: int) -> Picture:
-        image = readers.to_float(readers.read(images[index]))
         mask = readers.read_mask(masks[index]).astype(np.uint8) if masks[index] else None
-        return Picture(image, mask)
+        return Picture(image_of(images[index]), mask)
 
     classes = [max(int(value), 0) for value in rows["coverage_class"]]
     return ImageSamples(list(rows["id"]), read, settings, augment=augment, seed=seed, categories=classes)
+
+
+def image_of(file: str | Path) -> NDArray[np.float32]:
+    """A tile's image, (3, H, W), the channels equal, white as 1; files of one channel give the same as those of three.
+
+    Raises:
+        UserError: the file cannot be read, or is coloured.
+    """
+    levels = readers.to_float(layout.grey(file))
+    return np.broadcast_to(levels, (3, *levels.shape))
 
 
 def measured(truth: NDArray[Any], mask: NDArray[np.bool_]) -> dict[str, float]:
