@@ -43,14 +43,11 @@ def load(folder: str | Path = paths.MODEL, which: str = "best") -> tuple[nn.Modu
     """
     place = Path(folder)
     said = folders.read(place, Record)
-    model = networks.build(
-        said.model.name, _trained(said.model.params), said.model.in_channels, said.model.out_channels
-    )
+    given = networks.parameters(said.model.name, said.model.params)
+    if "weights" in given:
+        # They come from the folder: nothing is downloaded.
+        given["weights"] = "random"
+    model = networks.build(said.model.name, given, said.model.in_channels, said.model.out_channels)
     folders.fill(model, folders.state(place, which), place / folders.file_of(which), said.model.name)
     config = folders.record(place)
     return model.eval(), config | {"checkpoint": {"which": which, **said.checkpoints.get(which, {})}}
-
-
-def _trained(params: dict[str, Any]) -> dict[str, Any]:
-    """The parameters of a network whose weights come from its own folder."""
-    return params | {"weights": "random"} if "weights" in params else params

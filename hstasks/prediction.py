@@ -17,8 +17,8 @@ from hsengine.base.errors import UserError
 from hsengine.base.params import validated
 from hsengine.predict.run import device_named
 from hsengine.predict.views import View
-from hstasks.images.fitting import undo
-from hstasks.images.samples import ImageSamples, shaped
+from hstasks.images.fitting import fitted_size, undo
+from hstasks.images.samples import ImageSamples, Picture, shaped
 from hstasks.images.settings import Input
 from hstasks.loading import load
 
@@ -28,12 +28,14 @@ class Prediction:
     """What an ensemble says of an image.
 
     Attributes:
-        index: the sample's place.
+        id: the sample's name.
+        picture: the sample itself.
         probabilities: (classes, H, W) float32 at the image's own size; (1, H, W) for one class against the rest.
         presence: the probability that there is anything; the largest pixel's where no network has such a head.
     """
 
-    index: int
+    id: str
+    picture: Picture
     probabilities: NDArray[np.float32]
     presence: float
 
@@ -71,24 +73,35 @@ class Masks:
         return list(zip((total / count).cpu().numpy(), (present / count).tolist(), strict=True))
 
     def over(self, samples: ImageSamples, *, batch: int = 32, label: str = "predicting") -> Iterator[Prediction]:
-        """What the ensemble says of every sample, in their order; images of one size go together."""
-        waiting: list[int] = []
-        bar = tqdm(total=len(samples), desc=label, unit="image", disable=None)
-        with bar:
-            for index in range(len(samples)):
-                image = samples.picture(index).image
-                if waiting and samples.picture(waiting[0]).image.shape != image.shape:
-                    yield from self._flush(samples, waiting, bar)
-                waiting.append(index)
-                if len(waiting) == batch:
-                    yield from self._flush(samples, waiting, bar)
-            yield from self._flush(samples, waiting, bar)
+        """What the ensemble says of every sample, in their order; images of one size go together.
 
-    def _flush(self, samples: ImageSamples, waiting: list[int], bar: tqdm[Any]) -> Iterator[Prediction]:
+        Raises:
+            UserError: a sample cannot be read, or does not fit a network; names it.
+        """
+        waiting: dict[str, Picture] = {}
+        with tqdm(total=len(samples), desc=label, unit="image", disable=None) as bar:
+            for index, name in enumerate(samples.ids):
+                picture = samples.picture(index)
+                self._check(name, picture)
+                if waiting and next(iter(waiting.values())).image.shape != picture.image.shape:
+                    yield from self._flush(waiting, bar)
+                waiting[name] = picture
+                if len(waiting) == batch:
+                    yield from self._flush(waiting, bar)
+            yield from self._flush(waiting, bar)
+
+    def _check(self, name: str, picture: Picture) -> None:
+        for _, settings in self._members:
+            try:
+                fitted_size((int(picture.image.shape[-2]), int(picture.image.shape[-1])), settings.fit)
+            except UserError as error:
+                raise UserError(f"{name}: {error}") from None
+
+    def _flush(self, waiting: dict[str, Picture], bar: tqdm[Any]) -> Iterator[Prediction]:
         if waiting:
-            found = self([samples.picture(index).image for index in waiting])
-            for index, (shares, present) in zip(waiting, found, strict=True):
-                yield Prediction(index, shares, present)
+            found = self([picture.image for picture in waiting.values()])
+            for (name, picture), (shares, present) in zip(waiting.items(), found, strict=True):
+                yield Prediction(name, picture, shares, present)
             bar.update(len(waiting))
             waiting.clear()
 
@@ -106,10 +119,7 @@ def opened(
     for folder in folders:
         model, record = load(folder, which)
         records.append(record)
-        if (
-            record["challenge"] != records[0]["challenge"]
-            or record["model"]["out_channels"] != (records[0]["model"]["out_channels"])
-        ):
+        if _kind(record) != _kind(records[0]):
             raise UserError(
                 f"The models in {folders[0]} and {folder} are of different challenges or classes: an ensemble needs "
                 "models of one kind."
@@ -121,6 +131,10 @@ def opened(
         else:
             members.append((model, settings))
     return Masks(members, views, device_named(device)), records
+
+
+def _kind(record: dict[str, Any]) -> tuple[str, int]:
+    return record["challenge"], record["model"]["out_channels"]
 
 
 def _same(batch: Tensor) -> Tensor:

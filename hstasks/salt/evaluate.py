@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,16 +12,19 @@ import pandas as pd
 
 from hsengine import evaluate as engine
 from hsengine.base import paths
+from hsengine.base.errors import UserError
 from hsengine.base.files import replacing, write_json
 from hsengine.evaluate import Scored, Summary
 from hstasks.images import split as splits
+from hstasks.salt import drawing
+from hstasks.salt.neighbours import below_known
 from hstasks.salt.params import Params
-from hstasks.salt.postprocess import Rules, Tile, fitted, fixed, mask_of, out_of_fit
+from hstasks.salt.postprocess import BARE, Rules, Tile, fitted, mask_of, out_of_fit, save
 from hstasks.salt.prediction import masks, tiles
-from hstasks.salt.samples import IOU, MEASURE, measured, samples
+from hstasks.salt.samples import IOU, MEASURE, image_of, measured, samples
 from hstasks.salt.train import data_hash, divided
 
-TILES, RULES, OUT_OF_FOLD = "tiles.csv", "rules.csv", "out_of_fold.npz"
+TILES, RULES, OUT_OF_FOLD, PICTURES = "tiles.csv", "rules.csv", "out_of_fold.npz", "tiles.png"
 PLAIN = "plain"
 
 
@@ -30,8 +34,9 @@ def run(
     """Score a trained model on the held-out tiles.
 
     Threshold, gate and least size that are `fitted` are found, for each half of the held-out tiles, on the other
-    half, and so is what `metrics.json` reports; those found on all serve the submission. The probabilities are
-    written too, for rules of one's own and for a stack.
+    half, and so is what `metrics.json` reports; those found on all serve the submission. The measures called
+    `plain` are of a threshold of 0.5 and no rule. The probabilities are written too, for rules of one's own and for
+    a stack.
 
     Args:
         params: how to predict, which rules.
@@ -44,14 +49,14 @@ def run(
     """
     training, held_out = divided(params)
     ensemble, records = masks([model], params.predict)
-    chosen = list(tiles(ensemble, samples(held_out, params.input), params.predict, "scoring"))
+    chosen = list(tiles(ensemble, samples(held_out, params.input), params.predict, "scoring", below_known()))
     halves = _halves(held_out)
     rules = out_of_fit(chosen, halves, params.postprocess)
     rows = [
         _sample(tile, rule, row) for tile, rule, row in zip(chosen, rules, held_out.to_dict("records"), strict=True)
     ]
     metrics = engine.metrics(rows, MEASURE, count="tiles")
-    metrics["baseline"] = _baselines(held_out, chosen)
+    metrics["baseline"] = _baselines(chosen)
     final = fitted(chosen, params.postprocess)
     now = data_hash(training, held_out)
     metrics["run"] = {
@@ -76,7 +81,9 @@ def run(
             probabilities=np.stack([tile.probability for tile in chosen]).astype(np.float16),
             presence=np.array([tile.presence for tile in chosen]),
         )
-        write_json(scratch / "rules.json", final.plain())
+        save(final, records[0]["training"], scratch)
+        if params.evaluate.pictures:
+            _draw(chosen, rules, held_out, params.evaluate.pictures, scratch / PICTURES)
     write_json(file, metrics)
     return Summary(metrics, file, folder, "tiles")
 
@@ -90,22 +97,23 @@ def _sample(tile: Tile, rules: Rules, row: dict[Any, Any]) -> Scored:
 
 def _halves(held_out: pd.DataFrame) -> list[int]:
     """0 or 1 for each held-out tile: whole mosaics, the classes of coverage spread evenly."""
-    settings = splits.Split(strategy="grouped", folds=2, fold=0, seed=0)
-    if held_out["group"].nunique() < 2:
+    try:
+        folds = splits.decide(held_out, splits.Split(strategy="grouped", folds=2, fold=0, seed=0)).folds
+    except UserError:
+        # There are too few mosaics to take them whole.
         return [place % 2 for place in range(len(held_out))]
-    folds = splits.decide(held_out, settings).folds
     return [folds[name] for name in held_out["id"]]
 
 
-def _baselines(held_out: pd.DataFrame, chosen: list[Tile]) -> dict[str, dict[str, float]]:
-    """What a mask that looks at nothing scores."""
-    empty = [measured(tile.truth, np.zeros_like(tile.truth)) for tile in chosen if tile.truth is not None]
-    return {"all_empty": {name: float(np.mean([row[name] for row in empty])) for name in (MEASURE, IOU)}}
+def _baselines(chosen: list[Tile]) -> dict[str, dict[str, float]]:
+    """What masks that look at nothing score."""
+    return {"all_empty": _means(chosen, [replace(BARE, gate=math.inf)] * len(chosen))}
 
 
 def _worth(chosen: list[Tile], halves: list[int], params: Params) -> pd.DataFrame:
     """The metric with each rule left out, the others as they are: what the rule is worth on these tiles."""
     settings = params.postprocess
+    other = "without the tiles above" if settings.mosaic else "with the tiles above"
     off: dict[str, dict[str, Any]] = {
         "all rules": {},
         "threshold 0.5": {"threshold": 0.5},
@@ -115,13 +123,28 @@ def _worth(chosen: list[Tile], halves: list[int], params: Params) -> pd.DataFram
         "without filling": {"fill": False},
         "full stays full": {"full_to_empty": False},
         "black may be salt": {"black_to_empty": False},
+        other: {"mosaic": not settings.mosaic},
     }
-    rows = []
-    for name, change in off.items():
-        rules = out_of_fit(chosen, halves, settings.model_copy(update=change))
-        scores = [measured(t.truth, mask_of(t, r)) for t, r in zip(chosen, rules, strict=True) if t.truth is not None]
-        rows.append({"rules": name, **{key: float(np.mean([row[key] for row in scores])) for key in (MEASURE, IOU)}})
-    bare = replace(fixed(settings), threshold=0.5, gate=0.0, least=0, component=0, fill=False, full_to_empty=False)
-    scores = [measured(t.truth, mask_of(t, replace(bare, black_to_empty=False))) for t in chosen if t.truth is not None]
-    rows.append({"rules": "none", **{key: float(np.mean([row[key] for row in scores])) for key in (MEASURE, IOU)}})
-    return pd.DataFrame(rows)
+    found = {
+        name: _means(chosen, out_of_fit(chosen, halves, settings.model_copy(update=change)))
+        for name, change in off.items()
+    }
+    found["none"] = _means(chosen, [BARE] * len(chosen))
+    return pd.DataFrame([{"rules": name, **values} for name, values in found.items()])
+
+
+def _means(chosen: list[Tile], rules: list[Rules]) -> dict[str, float]:
+    rows = [measured(t.truth, mask_of(t, r)) for t, r in zip(chosen, rules, strict=True) if t.truth is not None]
+    return {name: float(np.mean([row[name] for row in rows])) for name in (MEASURE, IOU)}
+
+
+def _draw(chosen: list[Tile], rules: list[Rules], held_out: pd.DataFrame, count: int, file: Path) -> None:
+    masks_of = [mask_of(tile, rule) for tile, rule in zip(chosen, rules, strict=True)]
+    scores = [measured(t.truth, mask)[MEASURE] for t, mask in zip(chosen, masks_of, strict=True) if t.truth is not None]
+    drawn = []
+    for place in drawing.chosen(scores, count):
+        tile, image = chosen[place], image_of(held_out["image"][place])
+        assert tile.truth is not None
+        title = f"{tile.id}\n{MEASURE} {scores[place]:.1f}"
+        drawn.append(drawing.Drawn(title, image[0], tile.truth, tile.probability, masks_of[place]))
+    drawing.draw(drawn, file)

@@ -99,7 +99,7 @@ class Postprocess(Section):
     full_to_empty: bool = True
     # An all-black tile is empty.
     black_to_empty: bool = True
-    # Tiles under a vertical neighbour of known mask repeat its last row; under a cap they are empty.
+    # Test tiles under a labelled tile that is vertical repeat its last row; under a cap they are empty.
     mosaic: bool = False
 
     @field_validator("threshold")

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from hsengine.base.errors import UserError
+from hsengine.base.files import write_json
 from hstasks.salt.params import Postprocess
 from hstasks.salt.score import score
+
+FILE = "rules.json"
 
 THRESHOLDS = tuple(np.round(np.arange(0.30, 0.71, 0.05), 2).tolist())
 GATES = (0.0, 0.3, 0.4, 0.5, 0.6, 0.7)
@@ -30,6 +36,7 @@ class Tile:
         presence: probability that there is any.
         black: whether the image is all black.
         truth: (H, W) bool; None of a test tile.
+        follows: the mask that follows from the tile above, (H, W) bool; None where that is not known.
     """
 
     id: str
@@ -37,6 +44,7 @@ class Tile:
     presence: float
     black: bool
     truth: NDArray[np.bool_] | None = None
+    follows: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True)
@@ -50,14 +58,21 @@ class Rules:
     fill: bool
     full_to_empty: bool
     black_to_empty: bool
+    mosaic: bool
 
     def plain(self) -> dict[str, Any]:
         """For records."""
         return asdict(self)
 
 
+BARE = Rules(0.5, 0.0, 0, 0, False, False, False, False)
+"""A threshold of 0.5, and no rule."""
+
+
 def mask_of(tile: Tile, rules: Rules) -> NDArray[np.bool_]:
-    """The mask of a tile, (H, W)."""
+    """The mask of a tile, (H, W); what is known of the tile above goes before all that is predicted."""
+    if rules.mosaic and tile.follows is not None:
+        return tile.follows
     empty = np.zeros(tile.probability.shape, dtype=np.bool_)
     if (tile.black and rules.black_to_empty) or tile.presence < rules.gate:
         return empty
@@ -84,14 +99,14 @@ def fixed(settings: Postprocess) -> Rules:
         fill=settings.fill,
         full_to_empty=settings.full_to_empty,
         black_to_empty=settings.black_to_empty,
+        mosaic=settings.mosaic,
     )
 
 
 def fitted(tiles: Sequence[Tile], settings: Postprocess) -> Rules:
     """The rules with the best metric on tiles whose truth is known.
 
-    Of values that differ by less than the noise of a few tiles the plainest is taken: the mean over the
-    neighbours of a value on its grid decides, not its own score.
+    The mean over the neighbours of a value on its grid decides, not its own score, which a few tiles make noisy.
     """
     plain = fixed(settings)
     names = [name for name in ("threshold", "gate", "least") if getattr(settings, name) == "fitted"]
@@ -106,6 +121,28 @@ def fitted(tiles: Sequence[Tile], settings: Postprocess) -> Rules:
     smooth = ndimage.uniform_filter(values, size=3, mode="nearest")
     best = np.unravel_index(int(np.argmax(smooth)), smooth.shape)
     return replace(plain, **{name: axis[at] for name, axis, at in zip(names, axes, best, strict=True)})
+
+
+def save(rules: Rules, training: str, folder: Path) -> None:
+    """Write fitted rules, with the identity of the training that they were fitted for, into a folder."""
+    write_json(folder / FILE, {"training": training, "rules": rules.plain()})
+
+
+def fitted_rules(folder: Path, training: str) -> Rules:
+    """The rules that `evaluate` wrote into a folder for a training.
+
+    Raises:
+        UserError: there are none, or they are another training's.
+    """
+    file = folder / FILE
+    try:
+        written = json.loads(file.read_text(encoding="utf-8"))
+        rules, own = Rules(**written["rules"]), written["training"]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise UserError(f"{file} has no rules of post-processing ({error}): run 'hstasks evaluate' first.") from None
+    if own != training:
+        raise UserError(f"The rules in {file} were fitted for another training: run 'hstasks evaluate' again.")
+    return rules
 
 
 def metric(tiles: Sequence[Tile], rules: Rules) -> float:

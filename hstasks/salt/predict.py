@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
 
+from hsengine import folder
+from hsengine.base import paths
 from hsengine.base.errors import UserError
-from hsengine.base.files import replacing
+from hsengine.base.files import check_own, replacing
 from hsengine.base.params import validated
 from hstasks.images import readers
 from hstasks.images.samples import ImageSamples, Picture
-from hstasks.salt.params import Params, Postprocess, Predict
-from hstasks.salt.postprocess import Rules, fixed, mask_of
+from hstasks.salt.params import Params
+from hstasks.salt.postprocess import FILE as RULES
+from hstasks.salt.postprocess import Rules, fitted_rules, fixed, mask_of
 from hstasks.salt.prediction import masks, tiles
 from hstasks.salt.samples import image_of
 from hstasks.salt.submit import FILE, write
@@ -54,17 +57,20 @@ def run(
         model: folders that training wrote; several are an ensemble.
         checkpoint: which weights.
         device: `cpu` or `cuda`; a GPU if there is one by default.
-        rules: from probabilities to masks; by default those that the first model's parameters fix.
+        rules: from probabilities to masks; by default those that `evaluate` fitted for the first model where they
+            stand beside its folder, else those that its parameters fix.
 
     Raises:
         UserError: there is no image, one cannot be read, a folder is not a trained model's, or `output` holds
             something else.
     """
     files = _images(input)
-    _check_output(output)
-    ensemble, records = masks(model, Predict(checkpoint=checkpoint), device)
-    params = validated(Params, dict(records[0]["params"]), f"the record of {model[0]}")
-    chosen = rules or fixed(Postprocess(**params.postprocess.model_dump()))
+    check_own(output, FILE, "a folder of predictions", ("masks", "probabilities"))
+    record = folder.record(model[0])
+    params = validated(Params, dict(record["params"]), f"the record of {model[0]}")
+    settings = params.predict.model_copy(update={"checkpoint": checkpoint})
+    ensemble, _ = masks(model, settings, device)
+    chosen = rules or _rules(model[0], record["training"], params)
 
     def read(index: int) -> Picture:
         return Picture(image_of(files[index]))
@@ -74,13 +80,20 @@ def run(
     with replacing(output) as scratch:
         (scratch / "masks").mkdir(parents=True)
         (scratch / "probabilities").mkdir()
-        for tile in tiles(ensemble, samples, params.predict, "predicting"):
+        for tile in tiles(ensemble, samples, settings, "predicting"):
             found[tile.id] = mask = mask_of(tile, chosen)
             Image.fromarray(mask.astype(np.uint8) * _SHOWN).save(scratch / "masks" / f"{tile.id}.png")
             levels = np.rint(tile.probability * _SHOWN).astype(np.uint8)
             Image.fromarray(levels).save(scratch / "probabilities" / f"{tile.id}.png")
         write(scratch / FILE, list(found), list(found.values()))
     return Summary(len(found), output)
+
+
+def _rules(model: Path, training: str, params: Params) -> Rules:
+    beside = model.parent / paths.EVALUATION.name
+    rules = fitted_rules(beside, training) if (beside / RULES).is_file() else fixed(params.postprocess)
+    # Of these tiles no neighbours are known.
+    return replace(rules, mosaic=False)
 
 
 def _images(input: Path) -> list[Path]:
@@ -93,9 +106,3 @@ def _images(input: Path) -> list[Path]:
     if twice:
         raise UserError(f"{input} holds images that differ by their suffix alone: {', '.join(sorted(twice))}.")
     return files
-
-
-def _check_output(output: Path) -> None:
-    ours = {"masks", "probabilities", FILE}
-    if output.exists() and not (output.is_dir() and {file.name for file in output.iterdir()} <= ours):
-        raise UserError(f"{output} holds other files: give a folder that is not there yet.")

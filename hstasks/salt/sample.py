@@ -65,7 +65,7 @@ class Made:
 
 @dataclass(frozen=True)
 class Summary:
-    """What `make` made.
+    """What `run` made.
 
     Attributes:
         root: the folder.
@@ -92,7 +92,7 @@ class Summary:
         )
 
 
-def make(
+def run(
     root: str | os.PathLike[str], *, train: int = 240, test: int = 60, seed: int = 0, force: bool = False
 ) -> Summary:
     """Write sample tiles, `train.csv`, `depths.csv` and `sample_submission.csv`.
@@ -118,7 +118,7 @@ def make(
 
 
 def tiles(train: int, test: int, seed: int) -> list[Made]:
-    """The tiles that `make` writes, in the order of its tables, with the masks of test tiles too."""
+    """The tiles that `run` writes, in the order of its tables, with the masks of test tiles too."""
     count = train + test
     random = _random(_CHOICES, seed)
     cut = _cut(count, round(EMPTY * count), seed)

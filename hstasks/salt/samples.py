@@ -20,7 +20,9 @@ from hstasks.segmentation import Scoring
 MEASURE, IOU = "metric", "IoU"
 
 
-def samples(rows: pd.DataFrame, settings: Input, *, augment: Augment | None = None, seed: int = 0) -> ImageSamples:
+def samples(
+    rows: pd.DataFrame, settings: Input, *, augment: Augment | None = None, seed: int = 0, keep: bool = False
+) -> ImageSamples:
     """The tiles of a catalog's rows, with their masks where they have some.
 
     Args:
@@ -28,6 +30,7 @@ def samples(rows: pd.DataFrame, settings: Input, *, augment: Augment | None = No
         settings: what the network sees.
         augment: how tiles are changed; None leaves them.
         seed: of the changes.
+        keep: keep what was read in memory, 50 kB a tile, for those that are read in every epoch.
     """
     images, masks = list(rows["image"]), list(rows["mask"])
 
@@ -36,7 +39,7 @@ def samples(rows: pd.DataFrame, settings: Input, *, augment: Augment | None = No
         return Picture(image_of(images[index]), mask)
 
     classes = [max(int(value), 0) for value in rows["coverage_class"]]
-    return ImageSamples(list(rows["id"]), read, settings, augment=augment, seed=seed, categories=classes)
+    return ImageSamples(list(rows["id"]), read, settings, augment=augment, seed=seed, categories=classes, keep=keep)
 
 
 def image_of(file: str | Path) -> NDArray[np.float32]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +17,9 @@ from hsengine.base.wording import some
 from hstasks.images.catalog import table
 from hstasks.salt import catalog
 from hstasks.salt.layout import SUBMISSION_TABLE, TEST, root_of
+from hstasks.salt.neighbours import below_known
 from hstasks.salt.params import Params
-from hstasks.salt.postprocess import Rules, mask_of
+from hstasks.salt.postprocess import fitted_rules, mask_of
 from hstasks.salt.prediction import masks, tiles
 from hstasks.salt.rle import rle_decode, rle_encode
 from hstasks.salt.samples import samples
@@ -55,11 +55,12 @@ def run(params: Params, *, model: Path = paths.MODEL, folder: Path = paths.SUBMI
             scratch.mkdir()
             write_text(scratch / "README.txt", "There is no test tile, so there is no submission.\n")
         return Summary(folder, 0, 0, "There is no test tile (test/images): nothing to submit")
-    rules = fitted_rules(paths.EVALUATION / "rules.json")
     ensemble, records = masks([model, *params.predict.models], params.predict)
+    rules = fitted_rules(paths.EVALUATION, records[0]["training"])
+    known = below_known() if rules.mosaic else {}
     found = {
         tile.id: mask_of(tile, rules)
-        for tile in tiles(ensemble, samples(test, params.input), params.predict, "predicting")
+        for tile in tiles(ensemble, samples(test, params.input), params.predict, "predicting", known)
     }
     ids = _order(params.data.root, list(test["id"]))
     with replacing(folder) as scratch:
@@ -76,18 +77,6 @@ def run(params: Params, *, model: Path = paths.MODEL, folder: Path = paths.SUBMI
             },
         )
     return Summary(folder, len(ids), sum(not mask.any() for mask in found.values()))
-
-
-def fitted_rules(file: Path) -> Rules:
-    """The rules that `evaluate` wrote.
-
-    Raises:
-        UserError: there are none.
-    """
-    try:
-        return Rules(**json.loads(file.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
-        raise UserError(f"{file} has no rules of post-processing ({error}): run 'hstasks evaluate' first.") from None
 
 
 def write(file: Path, ids: Sequence[str], found: Sequence[NDArray[np.bool_]]) -> None:

@@ -13,6 +13,7 @@ from torch import nn
 from hsengine import stage
 from hsengine.base.errors import UserError
 from hsengine.base.files import file_hash
+from hsengine.base.wording import some
 from hsengine.project import Work
 from hsengine.stage import Trained
 from hstasks import networks
@@ -45,8 +46,8 @@ def prepare(params: Params) -> Work:
     training, held_out = divided(params)
     task = Segmentation(
         lambda: network(params),
-        samples(training, params.input, augment=params.augment, seed=params.seed),
-        samples(held_out, params.input),
+        samples(training, params.input, augment=params.augment, seed=params.seed, keep=True),
+        samples(held_out, params.input, keep=True),
         supervision(params),
         SCORING,
         params.input,
@@ -83,9 +84,14 @@ def divided(params: Params) -> tuple[pd.DataFrame, pd.DataFrame]:
     decided = splits.load()
     held_out = frame[frame["id"].isin(decided.held_out)]
     training = frame[frame["id"].isin(decided.train)]
+    left = sorted(set(frame["id"]) - set(decided.folds))
+    if left:
+        raise UserError(f"The split does not have {some(left)} of the catalog: make it anew with 'hstasks split'.")
+    labels = pseudo.rows()
     kinds = ("id", "group", "content") if params.split.strategy == "grouped" else ("id", "content")
-    splits.check(frame, list(held_out["id"]), list(training["id"]), kinds)
-    return pd.concat([training, pseudo.rows()], ignore_index=True), held_out.reset_index(drop=True)
+    everything = pd.concat([frame, labels], ignore_index=True)
+    splits.check(everything, decided.held_out, [*decided.train, *labels["id"]], kinds)
+    return pd.concat([training, labels], ignore_index=True), held_out.reset_index(drop=True)
 
 
 def data_hash(training: pd.DataFrame, held_out: pd.DataFrame) -> str:
@@ -119,6 +125,11 @@ def parameters(params: Params) -> dict[str, Any]:
         given["weights"] = model.weights
     elif model.encoder is not None:
         raise UserError(f"model.encoder: 'unet_small' has no encoder '{model.encoder}'; set model.network to 'unet'.")
+    elif model.weights != "random":
+        raise UserError(
+            f"model.weights: there are none for 'unet_small' ('{model.weights}'): set it to 'random'; train.start "
+            "names a trained model to start from."
+        )
     return given
 
 

@@ -10,7 +10,7 @@ from hstasks.salt import sample
 @pytest.fixture(scope="session")
 def made_once(tmp_path_factory):
     folder = tmp_path_factory.mktemp("salt") / "data"
-    sample.make(folder, train=40, test=12, seed=3)
+    sample.run(folder, train=40, test=12, seed=3)
     return folder
 
 

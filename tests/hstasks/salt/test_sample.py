@@ -54,11 +54,11 @@ def test_seeds_differ_and_a_folder_in_use_is_left_alone(tmp_path):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "mine.txt").touch()
     with pytest.raises(UserError, match="not empty"):
-        sample.make(tmp_path / "data")
-    assert "20 training tiles" in str(sample.make(tmp_path / "data", train=20, test=0, force=True))
+        sample.run(tmp_path / "data")
+    assert "20 training tiles" in str(sample.run(tmp_path / "data", train=20, test=0, force=True))
     assert Path(tmp_path / "data" / "mine.txt").exists()
     for wrong in ({"train": 5}, {"test": -1}, {"seed": -1}):
         with pytest.raises(UserError):
-            sample.make(tmp_path / "other", **wrong)
+            sample.run(tmp_path / "other", **wrong)
     with pytest.raises(UserError, match="is a file"):
-        sample.make(tmp_path / "data" / "mine.txt")
+        sample.run(tmp_path / "data" / "mine.txt")
