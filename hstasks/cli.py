@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
+from typer.core import TyperGroup
 
 from hsengine.base import console, paths
+from hsengine.base.errors import UserError
 
 app = typer.Typer(
     help="Challenges of images on one engine; params.yaml says which one: salt, landcover, lenses or biomass.",
@@ -91,8 +94,12 @@ def predict(
     from hstasks import challenge
 
     name = folder.record(model[0]).get(challenge.KEY)
-    given: dict[str, Any] = {} if table is None else {"table": table}
+    if name is None:
+        raise UserError(f"{model[0]} is a model of no challenge of images: it was trained by another program.")
     run = challenge.named(name).run("predict")
+    given: dict[str, Any] = {} if table is None else {"table": table}
+    if given and "table" not in inspect.signature(run).parameters:
+        raise UserError(f"--table: the models of '{name}' use nothing but the images.")
     typer.echo(str(run(input, output, model, checkpoint=checkpoint, device=device, **given)))
 
 
@@ -104,6 +111,30 @@ def info(folder: Annotated[Path, typer.Argument(help="A folder that training wro
     from hsengine import folder as folders
 
     typer.echo(json.dumps(folders.record(folder), indent=2))
+
+
+class _OfChallenge(TyperGroup):
+    """Commands that the project of the current folder brings along; it is read when one of them is asked for."""
+
+    def _group(self) -> Any:
+        from hsengine.study import cli
+        from hstasks import challenge
+
+        makers = {"recipe": cli.recipes, "study": cli.studies}
+        return typer.main.get_command(makers[str(self.name)](challenge.of(PARAMS).project))
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(self._group().list_commands(ctx))
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        return self._group().get_command(ctx, cmd_name)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        return self._group().resolve_command(ctx, args)
+
+
+for _name, _help in (("recipe", "Named sets of parameters."), ("study", "Many experiments as one.")):
+    app.add_typer(typer.Typer(cls=_OfChallenge, help=_help, no_args_is_help=True), name=_name)
 
 
 def main() -> None:
