@@ -22,9 +22,10 @@ Form = Callable[[pd.DataFrame, pd.DataFrame], Floats]
 """From rows to learn from and rows to predict to grams (n, 5) in the order of `TARGETS`."""
 
 COLOUR_PENALTY = 30.0
-TABLE_PENALTY = 1.0
+MEASURED_PENALTY = 0.9
+TABLE_PENALTY = 3.0
 FEATURE_PENALTY = 300.0
-_TREES, _LEAF = 300, 2
+_TREES, _LEAF = 300, 3
 
 
 def grams(components: Floats) -> Floats:
@@ -46,11 +47,11 @@ def colour_ridge(train: pd.DataFrame, rows: pd.DataFrame) -> Floats:
 
 def measured_ridge(train: pd.DataFrame, rows: pd.DataFrame) -> Floats:
     """NDVI, height, its logarithm and NDVI · height, and a ridge."""
-    return ridge(_measured(train), _measured(rows), train, TABLE_PENALTY)
+    return ridge(_measured(train), _measured(rows), train, MEASURED_PENALTY)
 
 
 def table_ridge(train: pd.DataFrame, rows: pd.DataFrame) -> Floats:
-    """The same with season, state and species."""
+    """The same with season (sine and cosine of the day, and the month), state and species."""
     return ridge(*_table(train, rows), train, TABLE_PENALTY)
 
 
@@ -128,7 +129,15 @@ def _measured(rows: pd.DataFrame) -> Floats:
 def _table(train: pd.DataFrame, rows: pd.DataFrame) -> tuple[Floats, Floats]:
     values = {name: sorted(set(train[name])) for name in ("state", "species")}
     seen, asked = (
-        np.concatenate([_measured(part), metadata.numbers(part, ("season", "state", "species"), values)], axis=1)
+        np.concatenate(
+            [_measured(part), metadata.numbers(part, ("season", "state", "species"), values), _months(part)], axis=1
+        )
         for part in (train, rows)
     )
     return seen, asked
+
+
+def _months(rows: pd.DataFrame) -> Floats:
+    months = rows["date"].str.slice(5, 7).astype(int).to_numpy()
+    found: Floats = (months[:, None] == np.arange(1, 13)).astype(np.float64)
+    return found

@@ -145,14 +145,15 @@ def _read(entry: Entry) -> tuple[dict[str, Any], str]:
 
 
 def _described(entry: Entry) -> dict[str, Any]:
-    date = entry.date.isoformat() if entry.date else ""
+    day = entry.date
     return {
         "id": entry.id,
         "split": entry.split,
         "image": entry.image.as_posix(),
-        "group": f"{entry.state} {date}" if entry.state and date else "",
+        # The date as the table writes it: folds over groups follow the order of their names.
+        "group": f"{entry.state} {day.year}/{day.month}/{day.day}" if entry.state and day else "",
         "stratum": entry.state,
-        "date": date,
+        "date": day.isoformat() if day else "",
         "state": entry.state,
         "species": entry.species,
         "ndvi": entry.ndvi,

@@ -120,10 +120,8 @@ def names(columns: Sequence[Column], values: Mapping[str, Sequence[str]]) -> lis
 def numbers(rows: pd.DataFrame, columns: Sequence[Column], values: Mapping[str, Sequence[str]]) -> Floats:
     """(n, width) before standardising; NaN where it is not known. A state or species that the training images do not
     have is none of theirs; its published code is -1."""
-    parts: list[Floats] = [np.zeros((len(rows), 0))]
-    for column in columns:
-        parts.append(_column(rows, column, values).reshape(len(rows), -1))
-    return np.concatenate(parts, axis=1)
+    parts = [_column(rows, column, values).reshape(len(rows), -1) for column in columns]
+    return np.concatenate([np.zeros((len(rows), 0)), *parts], axis=1)
 
 
 def season(rows: pd.DataFrame) -> Floats:
