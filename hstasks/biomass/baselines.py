@@ -42,7 +42,8 @@ def means(train: pd.DataFrame, rows: pd.DataFrame) -> Floats:
 
 def colour_ridge(train: pd.DataFrame, rows: pd.DataFrame) -> Floats:
     """Colour statistics of the picture, standardised, and a ridge."""
-    return ridge(*(part[list(STATISTICS)].to_numpy(dtype=np.float64) for part in (train, rows)), train, COLOUR_PENALTY)
+    seen, asked = (part[list(STATISTICS)].to_numpy(dtype=np.float64) for part in (train, rows))
+    return ridge(seen, asked, train, COLOUR_PENALTY)
 
 
 def measured_ridge(train: pd.DataFrame, rows: pd.DataFrame) -> Floats:
@@ -95,6 +96,35 @@ def ridge(seen: Floats, asked: Floats, train: pd.DataFrame, penalty: float) -> F
 
     model = make_pipeline(StandardScaler(), Ridge(alpha=penalty)).fit(seen, _components(train))
     return grams(np.asarray(model.predict(asked)))
+
+
+def linear(train: pd.DataFrame) -> Floats:
+    """The colour ridge as weights (1 + statistics, 3) of green, dead and clover; the first row is the constant."""
+    from sklearn.linear_model import Ridge
+    from sklearn.preprocessing import StandardScaler
+
+    colours = train[list(STATISTICS)].to_numpy(dtype=np.float64)
+    scaler = StandardScaler().fit(colours)
+    model = Ridge(alpha=COLOUR_PENALTY).fit(scaler.transform(colours), _components(train))
+    weights = model.coef_.T / scaler.scale_[:, None]
+    found: Floats = np.concatenate([(model.intercept_ - scaler.mean_ @ weights)[None], weights])
+    return found
+
+
+def applied(weights: Floats, rows: pd.DataFrame) -> Floats:
+    """Components (n, 3) in grams, cut at 0, of the weights that `linear` gave."""
+    found: Floats = weights[0] + rows[list(STATISTICS)].to_numpy(dtype=np.float64) @ weights[1:]
+    return found.clip(min=0.0)
+
+
+def cross_fitted(train: pd.DataFrame, folds: int = 5) -> Floats:
+    """Components (n, 3) of training rows by colour ridges that have not seen their group."""
+    from sklearn.model_selection import GroupKFold
+
+    found = np.zeros((len(train), 3))
+    for seen, asked in GroupKFold(min(folds, train["group"].nunique())).split(train, groups=train["group"]):
+        found[asked] = applied(linear(train.iloc[seen]), train.iloc[asked])
+    return found
 
 
 def out_of_fold(frame: pd.DataFrame, folds: Sequence[int], form: Form) -> Floats:

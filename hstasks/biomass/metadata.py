@@ -101,9 +101,9 @@ def fit(rows: pd.DataFrame, columns: Sequence[Column], *, predicted: bool = Fals
 
 def restored(record: Mapping[str, Any]) -> Encoder:
     """The encoder of a record's plain values."""
-    arrays = {name: np.array(record[name]) for name in ("mean", "std")}
-    more = {name: None if record[name] is None else np.array(record[name]) for name in ("guess", "colours")}
-    return Encoder(tuple(record["columns"]), dict(record["values"]), **arrays, **more)
+    guess, colours = (None if record[name] is None else np.array(record[name]) for name in ("guess", "colours"))
+    mean, std = np.array(record["mean"]), np.array(record["std"])
+    return Encoder(tuple(record["columns"]), dict(record["values"]), mean, std, guess, colours)
 
 
 def names(columns: Sequence[Column], values: Mapping[str, Sequence[str]]) -> list[str]:
@@ -149,5 +149,5 @@ def _column(rows: pd.DataFrame, column: Column, values: Mapping[str, Sequence[st
     if column in ("state_code", "species_code"):
         order = sorted(value.lower() for value in values[column.removesuffix("_code")])
         codes = {value: number for number, value in enumerate(order)}
-        return np.array([codes.get(value.lower(), -1.0) if value else np.nan for value in rows[column[:-5]]])
+        return np.array([codes.get(str(value).lower(), -1.0) if value else np.nan for value in rows[column[:-5]]])
     return rows[column].to_numpy(dtype=np.float64)

@@ -11,11 +11,20 @@ from hsengine.base.settings import TrainingParams
 from hstasks.images.settings import Augment
 
 Column = Literal[
-    *("ndvi", "height", "log_height", "date", "season", "state", "species"),
-    *("state_code", "species_code", "fractal", "wavelet"),
+    "ndvi",
+    "height",
+    "log_height",
+    "date",
+    "season",
+    "state",
+    "species",
+    "state_code",
+    "species_code",
+    "fractal",
+    "wavelet",
 ]
 Strategy = Literal["image", "group", "state"]
-Base = Literal["none", "means", "colour_ridge", "table_ridge"]
+Base = Literal["none", "colour_ridge"]
 
 
 class Data(Section):
@@ -75,7 +84,7 @@ class Model(Section):
     options: dict[str, Any] = Field(default_factory=dict)
     # What is predicted beside grams, and the weight of its loss.
     auxiliary: dict[Literal["ndvi", "height", "state", "species"], float] = Field(default_factory=dict)
-    # The closed form that the network corrects.
+    # The closed form that the network corrects; one that a test without metadata allows.
     residual: Base = "none"
 
 
