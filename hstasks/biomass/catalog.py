@@ -98,6 +98,19 @@ def table_rows(entries: list[Entry]) -> pd.DataFrame:
     return catalogs.framed([_described(entry) for entry in entries], OWN)
 
 
+def read(entries: list[Entry]) -> pd.DataFrame:
+    """The rows of pictures that no catalog has, for prediction.
+
+    Raises:
+        UserError: one cannot be read; names it.
+    """
+    results = [_read(entry) for entry in entries]
+    problems = [problem for _, problem in results if problem]
+    if problems:
+        raise UserError(listed(problems))
+    return catalogs.framed([row for row, _ in results], OWN)
+
+
 def near_duplicates(frame: pd.DataFrame, bits: int) -> list[str]:
     """For each image, the first id of those that look like it within so many bits of 128, or show the same pixels."""
     ids, looks, contents = list(frame["id"]), list(frame["look"]), list(frame["content"])

@@ -70,7 +70,8 @@ def paint(
     canvas = canvas * shade[:, :, None] + np.array(light.tint) + random.normal(0.0, 0.015, canvas.shape)
     if light.dated:
         _burn(canvas)
-    return np.round(np.clip(canvas, 0.0, 1.0), 6)
+    painted: Floats = np.round(np.clip(canvas, 0.0, 1.0), 6)
+    return painted
 
 
 def _smooth(random: np.random.Generator, height: int, width: int, cells: int) -> Floats:

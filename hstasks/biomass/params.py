@@ -112,7 +112,7 @@ class Input(Section):
 class Metadata(Section):
     """What is known of a picture beside it."""
 
-    columns: list[Column] = Field(default_factory=lambda: ["ndvi", "log_height", "season", "state", "species"])
+    columns: list[Column] = ["ndvi", "log_height", "season", "state", "species"]
     # Where it is not known, as for the test: the training images' means, or a ridge's guess from the picture.
     missing: Literal["mean", "predicted"] = "mean"
     # Share of training images whose metadata are treated as missing.

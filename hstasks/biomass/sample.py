@@ -150,8 +150,8 @@ def group(seed: int, state: str, number: int) -> Group:
     green, dead, clover = (round(float(value), 6) for value in drawn)
     date = datetime.date(_YEAR, 1, 1) + datetime.timedelta(days=day - 1)
     fractions = (green, 0.0 if dead_free else dead, clover)
-    rounded = (round(value, 6) for value in (level + log_total, ndvi, log_height))
-    return Group(state, number, date, *rounded, tall, fractions, look)
+    level, ndvi, log_height = (round(value, 6) for value in (level + log_total, ndvi, log_height))
+    return Group(state, number, date, level, ndvi, log_height, tall, fractions, look)
 
 
 def members(seed: int, state: str, number: int, count: int) -> list[Made]:
