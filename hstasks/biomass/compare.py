@@ -22,8 +22,10 @@ class Summary:
 
     def __str__(self) -> str:
         lines = ["closed form         " + "".join(f"{name:>11}" for name in self.scores)]
-        for form in next(iter(self.scores.values())):
-            lines.append(f"{form:<20}" + "".join(f"{shown(column[form]):>11}" for column in self.scores.values()))
+        lines += [
+            f"{form:<20}" + "".join(f"{shown(column[form]):>11}" for column in self.scores.values())
+            for form in next(iter(self.scores.values()))
+        ]
         return "\n".join(
             [*lines, "pooled out-of-fold weighted R²; by image flatters: siblings of a day are trained on"]
         )
@@ -42,7 +44,7 @@ def compared(
     rows: pd.DataFrame, settings: Split, forms: Mapping[str, baselines.Form] | None = None
 ) -> dict[str, dict[str, float | None]]:
     """Pooled scores by kind of folds and closed form."""
-    found = {}
+    found: dict[str, dict[str, float | None]] = {}
     for strategy in STRATEGIES:
         folds = split.decide(rows, settings.model_copy(update={"strategy": strategy, "fold": 0})).folds
         found[strategy] = baselines.scores(rows, [folds[name] for name in rows["id"]], forms)

@@ -48,7 +48,7 @@ def run(params: Params, *, model: Path = paths.MODEL, folder: Path = paths.SUBMI
             scratch.mkdir()
             write_text(scratch / "README.txt", "There is no test image, so there is no submission.\n")
         return Summary(folder, 0, "There is no test image (test.csv): nothing to submit")
-    folders = [model, *params.predict.models]
+    folders: list[str | Path] = [model, *params.predict.models]
     raw, records = predicted(folders, test, params.predict)
     rows = dict(layout.long(list(test["id"]), repaired(raw, params.predict)))
     order = _order(Path(params.data.root) / SUBMISSION_TABLE, rows)
