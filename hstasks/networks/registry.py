@@ -15,7 +15,7 @@ from hsengine.base.errors import UserError
 from hsengine.base.params import Section, validated
 from hsengine.base.wording import close_matches
 
-Kind = Literal["segmentation", "classification"]
+Kind = Literal["segmentation", "classification", "regression"]
 
 __loads__ = ("hstasks.networks.*",)
 
@@ -38,6 +38,9 @@ _FACTORIES: Mapping[str, Mapping[str, str]] = {
         "convnextv2_nano": "convnextv2:nano",
         "convnextv2_tiny": "convnextv2:tiny",
         "timm": "encoders:classifier",
+    },
+    "regression": {
+        "fused": "fused:FusedRegression",
     },
 }
 _GIVEN = ("in_channels", "out_channels")

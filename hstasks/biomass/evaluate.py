@@ -1,0 +1,122 @@
+"""The stage `evaluate`: the official score of the held-out images, with closed forms beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from hsengine import evaluate as engine
+from hsengine.base import paths
+from hsengine.base.files import replacing, write_json
+from hsengine.evaluate import Summary
+from hstasks.biomass import baselines
+from hstasks.biomass.layout import TARGETS
+from hstasks.biomass.params import Params
+from hstasks.biomass.prediction import predicted, repaired
+from hstasks.biomass.samples import blank, content
+from hstasks.biomass.score import weighted_r2
+from hstasks.biomass.train import MEASURE, divided
+from hstasks.images import split as splits
+
+Floats = NDArray[np.float64]
+
+OUT_OF_FOLD, CONSTRAINTS = "out_of_fold.csv", "constraint_metrics.json"
+
+
+def run(
+    params: Params, *, model: Path = paths.MODEL, file: Path = paths.METRICS, folder: Path = paths.EVALUATION
+) -> Summary:
+    """Score a trained model on the held-out images: pooled weighted R², errors by target, raw and repaired, by state.
+
+    The leading score is of images as the test has them, without metadata; a model with metadata is scored with the
+    true ones and with those guessed from the picture too.
+
+    Args:
+        params: how to predict.
+        model: what training wrote.
+        file: for `metrics.json`.
+        folder: for the out-of-fold predictions and tables, replaced as a whole.
+
+    Raises:
+        UserError: there is no model, catalog or split, or they do not belong together.
+    """
+    training, held_out = divided(params)
+    truth = held_out[list(TARGETS)].to_numpy(dtype=np.float64)
+    raw, records = predicted([model], blank(held_out), params.predict)
+    final = repaired(raw, params.predict)
+    metrics: dict[str, Any] = measures(truth, final, held_out) | {"raw": errors(truth, raw)}
+    metrics["inputs"] = {"image_only" if params.fusion == "none" else "as_test": {MEASURE: metrics[MEASURE]}}
+    modes = {} if params.fusion == "none" else {
+        "mean_metadata": (blank(held_out), False), "predicted_metadata": (blank(held_out), True),
+        "true_metadata": (held_out, False),
+    }  # fmt: skip
+    for name, (rows, guess) in modes.items():
+        found, _ = predicted([model], rows, params.predict, guess=guess)
+        metrics["inputs"][name] = {MEASURE: weighted_r2(truth, repaired(found, params.predict), TARGETS)}
+    metrics["baseline"] = {
+        name: {MEASURE: weighted_r2(truth, form(training, held_out), TARGETS)} for name, form in baselines.FORMS.items()
+    }
+    now = content([training, held_out])
+    metrics["run"] = {
+        "leading": MEASURE,
+        "model": records[0].get("title", records[0]["model"]["name"]),
+        "checkpoint": params.predict.checkpoint,
+        "members": 1,
+        "tta": params.predict.flips,
+        "repair": params.predict.repair,
+        "strategy": params.split.strategy,
+        "fold": params.split.fold,
+        "split": splits.load().hash,
+        "same_division": engine.same_division([records[0]["data"].get("hash")], now),
+    }
+    with replacing(folder) as scratch:
+        scratch.mkdir()
+        engine.write_table(table(held_out, params.split.fold, raw, final), scratch / OUT_OF_FOLD)
+        write_json(scratch / CONSTRAINTS, {"raw": errors(truth, raw), "repaired": errors(truth, final)})
+    write_json(file, metrics)
+    return Summary(metrics, file, folder, "images")
+
+
+def measures(truth: Floats, grams: Floats, rows: pd.DataFrame) -> dict[str, Any]:
+    """The pooled score, errors by target, and the score by state, of (n, 5) grams."""
+    found: dict[str, Any] = {MEASURE: weighted_r2(truth, grams, TARGETS), "images": len(rows)}
+    found["targets"] = errors(truth, grams)["targets"]
+    states = rows["state"].to_numpy()
+    found["state"] = {
+        str(state): {
+            MEASURE: weighted_r2(truth[states == state], grams[states == state], TARGETS),
+            "images": int((states == state).sum()),
+        }
+        for state in sorted(set(states))
+    }
+    return found
+
+
+def errors(truth: Floats, grams: Floats) -> dict[str, Any]:
+    """The score, and root mean square and mean absolute error in grams of each target."""
+    off = grams - truth
+    by_target = {
+        name: {
+            MEASURE: weighted_r2(truth[:, [column]], grams[:, [column]], [name]),
+            "RMSE": float(np.sqrt((off[:, column] ** 2).mean())),
+            "MAE": float(np.abs(off[:, column]).mean()),
+        }
+        for column, name in enumerate(TARGETS)
+    }
+    return {MEASURE: weighted_r2(truth, grams, TARGETS), "targets": by_target}
+
+
+def table(rows: pd.DataFrame, fold: int, raw: Floats, final: Floats) -> pd.DataFrame:
+    """A row an image: id, fold, state, and of each target truth, raw and repaired grams."""
+    columns: dict[str, Any] = {"id": list(rows["id"]), "fold": fold, "state": list(rows["state"])}
+    for column, name in enumerate(TARGETS):
+        columns |= {
+            f"{name}_truth": rows[name].to_numpy(),
+            f"{name}_raw": raw[:, column],
+            name: final[:, column],
+        }
+    return pd.DataFrame(columns)

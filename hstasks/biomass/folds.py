@@ -1,0 +1,72 @@
+"""The verb `folds`: train and evaluate every fold, and score their out-of-fold predictions pooled."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from hsengine.base import paths
+from hsengine.base.files import replacing, write_json
+from hsengine.evaluate import shown
+from hstasks.biomass import baselines, evaluate, split, train
+from hstasks.biomass.layout import TARGETS
+from hstasks.biomass.params import Params
+from hstasks.images import split as splits
+
+FOLDER = paths.OUTPUTS / "folds"
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The pooled metrics, and where they are."""
+
+    metrics: dict[str, Any]
+    folder: Path
+
+    def __str__(self) -> str:
+        others = ", ".join(f"{name} {shown(value)}" for name, value in self.metrics["baseline"].items())
+        return (
+            f"R2 {shown(self.metrics['R2'])}, pooled over {self.metrics['images']} images out of fold\n"
+            f"closed forms: {others}\nwrote {self.folder}"
+        )
+
+
+def run(params: Params, *, folder: Path = FOLDER) -> Summary:
+    """Train every fold, one after the other, and pool their predictions.
+
+    `outputs/folds/fold-K/` keeps each model and its evaluation. The fold of `split.fold` comes last, so that
+    `outputs/model` and `outputs/metrics.json` end as `params.yaml` says.
+
+    Raises:
+        UserError: see `train.prepare` and `evaluate.run`.
+    """
+    decision = splits.load()
+    numbers = sorted(set(decision.folds.values()) - {params.split.fold})
+    tables = []
+    for number in [*numbers, params.split.fold]:
+        one = params.model_copy(update={"split": params.split.model_copy(update={"fold": number})})
+        train.run(one)
+        evaluate.run(one)
+        with replacing(folder / f"fold-{number}") as scratch:
+            shutil.copytree(paths.MODEL, scratch / "model")
+            shutil.copytree(paths.EVALUATION, scratch / "evaluation")
+        tables.append(pd.read_csv(paths.EVALUATION / evaluate.OUT_OF_FOLD, dtype={"id": "str"}))
+    metrics = pooled(pd.concat(tables, ignore_index=True))
+    rows = split.training_rows()
+    metrics["baseline"] = baselines.scores(rows, [decision.folds[name] for name in rows["id"]])
+    metrics["strategy"] = params.split.strategy
+    write_json(folder / "metrics.json", metrics)
+    return Summary(metrics, folder)
+
+
+def pooled(rows: pd.DataFrame) -> dict[str, Any]:
+    """The measures of all out-of-fold rows at once; not the mean of the folds' scores."""
+    truth = rows[[f"{name}_truth" for name in TARGETS]].to_numpy(dtype=np.float64)
+    raw = rows[[f"{name}_raw" for name in TARGETS]].to_numpy(dtype=np.float64)
+    final = rows[list(TARGETS)].to_numpy(dtype=np.float64)
+    return evaluate.measures(truth, final, rows) | {"raw": evaluate.errors(truth, raw)}

@@ -1,0 +1,187 @@
+"""The sections of `params.yaml` of the biomass challenge."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from hsengine.base.params import Section
+from hsengine.base.settings import TrainingParams
+from hstasks.images.settings import Augment
+
+Column = Literal[
+    "ndvi",
+    "height",
+    "log_height",
+    "date",
+    "season",
+    "state",
+    "species",
+    "state_code",
+    "species_code",
+    "fractal",
+    "wavelet",
+]
+Strategy = Literal["image", "group", "state"]
+Base = Literal["none", "colour_ridge"]
+
+
+class Data(Section):
+    """Where the competition's files are."""
+
+    root: str = "data"
+
+
+class Catalog(Section):
+    """What happens to images that cannot be used, and what is called odd."""
+
+    unsound: Literal["refuse", "drop"] = "refuse"
+    # Grams by which an identity of the labels may be off before it is listed.
+    tolerance: float = Field(0.01, ge=0.0)
+    # Bits of 128 by which two looks may differ and still be near-duplicates.
+    near: int = Field(6, ge=0, le=32)
+
+
+class Split(Section):
+    """Which images are held out."""
+
+    # image: as published; group: whole (state, date) groups; state: each fold is a state.
+    strategy: Strategy = "group"
+    # By image and by group; by state there are as many as states.
+    folds: int = Field(5, ge=2)
+    fold: int = Field(0, ge=0)
+    seed: int = Field(42, ge=0)
+
+    @model_validator(mode="after")
+    def _complete(self) -> Split:
+        if self.strategy != "state" and self.fold >= self.folds:
+            raise ValueError(f"split.fold {self.fold} does not exist: folds are numbered 0 to {self.folds - 1}")
+        return self
+
+
+class DataParams(TrainingParams):
+    """What the data stages read; the models' sections are added to it."""
+
+    data: Data = Data()
+    catalog: Catalog = Catalog()
+    split: Split = Split()
+
+
+class Model(Section):
+    """The network of grams."""
+
+    # random, pretrained, or the path of a file of weights.
+    weights: str = "pretrained"
+    # The backbone's learning rate relative to the rest's; 0 freezes it.
+    backbone_rate: float = Field(1.0, ge=0.0, le=1.0)
+    # three: green, dead and clover, all else derived; five: free outputs, as published.
+    components: Literal["three", "five"] = "three"
+    # Width and dropout of the head without fusion.
+    hidden: int = Field(256, ge=1)
+    dropout: float = Field(0.2, ge=0.0, lt=1.0)
+    # Further parameters of the fusion, such as num_latents, num_layers, num_heads.
+    options: dict[str, Any] = Field(default_factory=dict)
+    # What is predicted beside grams, and the weight of its loss.
+    auxiliary: dict[Literal["ndvi", "height", "state", "species"], float] = Field(default_factory=dict)
+    # The closed form that the network corrects; one that a test without metadata allows.
+    residual: Base = "none"
+
+
+class Input(Section):
+    """What the network sees of a picture."""
+
+    # whole: one view; halves: left and right; tiles: 2 rows of `tiles` / 2 columns.
+    views: Literal["whole", "halves", "tiles"] = "halves"
+    tiles: int = Field(8, ge=2)
+    # Side of a view in pixels.
+    size: int = Field(352, ge=8)
+    # The burnt-in date is painted over with the picture's mean colour.
+    mask_dates: bool = True
+    mean: list[float] = Field(default_factory=lambda: [0.485, 0.456, 0.406], min_length=3, max_length=3)
+    std: list[float] = Field(default_factory=lambda: [0.229, 0.224, 0.225], min_length=3, max_length=3)
+
+    @field_validator("tiles")
+    @classmethod
+    def _even(cls, value: int) -> int:
+        if value % 2:
+            raise ValueError("tiles stand in two rows: give an even number")
+        return value
+
+
+class Metadata(Section):
+    """What is known of a picture beside it."""
+
+    columns: list[Column] = ["ndvi", "log_height", "season", "state", "species"]
+    # Where it is not known, as for the test: the training images' means, or a ridge's guess from the picture.
+    missing: Literal["mean", "predicted"] = "mean"
+    # Share of training images whose metadata are treated as missing.
+    dropout: float = Field(0.0, ge=0.0, le=1.0)
+
+
+class Loss(Section):
+    """What is minimised."""
+
+    kind: Literal["l1", "squared", "huber", "quantile", "focal", "gaussian_nll", "r2"] = "r2"
+    # Of huber in grams; none: the 0.9-quantile of |y - median| of the training images.
+    beta: float | None = Field(None, gt=0.0)
+    q: float = Field(0.5, gt=0.0, lt=1.0)
+    # metric: as the competition weighs the targets; equal: all alike.
+    weights: Literal["metric", "equal"] = "metric"
+    # Beta(α, α) of mixup; 0: none.
+    mixup: float = Field(0.0, ge=0.0)
+
+
+class Stage(Section):
+    """A stage of the curriculum: the images of some complexity and total, for some epochs."""
+
+    complexity: list[float] = Field(default_factory=lambda: [0.0, 1e9], min_length=2, max_length=2)
+    total: list[float] = Field(default_factory=lambda: [0.0, 1e9], min_length=2, max_length=2)
+    epochs: int = Field(0, ge=0)
+
+
+class Curriculum(Section):
+    """Which training images an epoch visits, where `train.sampling` is `task`."""
+
+    # published: box dimension and grams by fixed ranges; ranks: from the easiest third to all, by the rank of the
+    # error of the colour ridge.
+    kind: Literal["published", "ranks"] = "published"
+    stages: list[Stage] = Field(
+        default_factory=lambda: [
+            Stage(complexity=[0.0, 1.4], total=[0.0, 150.0], epochs=5),
+            Stage(complexity=[1.3, 1.6], total=[150.0, 350.0], epochs=5),
+            Stage(complexity=[1.5, 2.1], total=[350.0, 1000.0], epochs=5),
+        ],
+        min_length=1,
+    )
+
+
+class Predict(Section):
+    """How trained models are applied, the same in evaluation, submission and prediction."""
+
+    checkpoint: Literal["best", "last"] = "best"
+    # Average with the pictures flipped left for right, upside down, and both.
+    flips: bool = True
+    batch: int = Field(16, ge=1)
+    # projection: nearest row that keeps the identities; published: the published rule; none.
+    repair: Literal["projection", "published", "none"] = "projection"
+    # Further model folders, of other folds or seeds: an ensemble, for the test images only.
+    models: list[str] = Field(default_factory=list)
+
+
+class Params(DataParams):
+    """Everything in `params.yaml`."""
+
+    tables: ClassVar[tuple[str, ...]] = ("model.options", "model.auxiliary")
+
+    challenge: Literal["biomass"] = "biomass"
+    # Any of timm that ends in a pooled vector.
+    backbone: str = "efficientnet_b3"
+    fusion: Literal["none", "mlp", "perceiver"] = "none"
+    model: Model = Model()
+    input: Input = Input()
+    augment: Augment = Augment(hflip=0.5, vflip=0.5)
+    metadata: Metadata = Metadata()
+    loss: Loss = Loss()
+    curriculum: Curriculum = Curriculum()
+    predict: Predict = Predict()
