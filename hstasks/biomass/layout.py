@@ -105,7 +105,7 @@ def train_entries(file: Path, root: Path) -> list[Entry]:
         UserError: the file is no such table.
     """
     entries: dict[str, Entry] = {}
-    first: dict[str, tables.Row] = {}
+    first: dict[str, dict[str, str]] = {}
     for row in tables.read(file, TRAIN_COLUMNS):
         entry = _entry(entries, row, TRAIN, root, file)
         if entry.id not in first:
