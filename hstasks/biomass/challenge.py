@@ -2,27 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from hsengine.project import Project
+from hsengine.project import Project, at
 from hstasks.biomass.params import Params
 from hstasks.challenge import Challenge
-
-if TYPE_CHECKING:
-    from hsengine.project import Work
-
-
-def _prepare(params: Params) -> Work:
-    from hstasks.biomass.train import prepare
-
-    return prepare(params)
-
-
-def _check(params: Params) -> None:
-    from hstasks.biomass.train import check
-
-    check(params)
-
 
 PROJECT = Project(
     name="biomass",
@@ -31,8 +13,8 @@ PROJECT = Project(
     schema=Params,
     measure="R2",
     direction="max",
-    prepare=_prepare,
-    check=_check,
+    prepare=at("hstasks.biomass.train:prepare"),
+    check=at("hstasks.biomass.train:check"),
     entries=("hstasks.biomass.train", "hsengine.stage"),
     packages=("torch", "torchvision", "timm", "scikit-learn", "accelerate", "numpy", "safetensors"),
 )
