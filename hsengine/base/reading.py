@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import stat
 from collections.abc import Iterator
@@ -100,19 +99,12 @@ def parsed_json(path: str | os.PathLike[str], what: str) -> Any:
     """The value in a JSON file.
 
     Raises:
-        UserError: see `text`; or it is no JSON, holds a number that is not finite, or nests too deep.
+        UserError: see `text`; or it is no JSON, or nests too deep.
     """
     try:
-        return json.loads(text(path, what), parse_constant=_number, parse_float=_number)
+        return json.loads(text(path, what))
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path} cannot be read as JSON, which {what} is: {reason(error)}.") from None
-
-
-def _number(written: str) -> float:
-    value = float(written)
-    if not math.isfinite(value):
-        raise ValueError(f"{written} is not a finite number")
-    return value
 
 
 @contextmanager
