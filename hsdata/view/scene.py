@@ -144,7 +144,7 @@ def _described(scene: Scene, prefix: str) -> tuple[dict[str, Any], dict[str, str
 
 def _stored(step: int, bits: int, errors: Sequence[str]) -> str:
     which = (
-        "every pixel" if step == 1 else f"every {step}th pixel in both directions, values of single pixels, not means"
+        "every pixel" if step == 1 else f"one pixel in {step} in both directions, values of single pixels, not means"
     )
     return f"Spectra: {which}, stored with {bits} bits a value; error of that: {'; '.join(errors)}."
 
