@@ -74,7 +74,8 @@ def test_without_mixup_the_loss_is_the_cross_entropy():
 def test_measures_of_the_set_are_those_of_its_ranking_and_of_its_parts():
     samples = _samples(labels=(0, 1, 0, 1), categories=(0, 1, 2, 3))
     task = Classification(Bright, samples, samples, {0: "near", 1: "near", 2: "far", 3: "far"})
-    rows = task.measures(Bright(), _batch(samples, [(0, index, 0) for index in range(4)]), full=True)
+    with torch.no_grad():
+        rows = task.measures(Bright(), _batch(samples, [(0, index, 0) for index in range(4)]), full=True)
     known = [row | {"id": f"o{index}", "category": index} for index, row in enumerate(rows)]
     found = task.summary(known)
     assert found["auc"] == 0.75
