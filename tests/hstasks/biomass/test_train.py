@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import hstasks.biomass.params as p
@@ -14,6 +14,7 @@ from hstasks.biomass import evaluate, predict, submit, train
 from hstasks.biomass.layout import TARGETS
 
 
+@settings(max_examples=8)
 @given(seed=st.integers(0, 1000), residual=st.booleans())
 def test_the_identities_hold_by_construction(seed: int, residual: bool) -> None:
     torch.manual_seed(seed)
