@@ -32,6 +32,8 @@ _STAGES = {
     "relabel": "Bring another data set's labels to this one's classes.",
     "train": "Train the model that params.yaml names.",
     "pseudo": "Take confident predictions as labels of samples that have none.",
+    "folds": "Train and evaluate every fold, and score their predictions pooled.",
+    "baselines": "Score the closed forms out of fold, under every kind of folds.",
     "evaluate": "Score the trained model on the held-out samples.",
     "aggregate": "Rank all checkpoints that were evaluated.",
     "test": "Score the last model on the test samples, once.",

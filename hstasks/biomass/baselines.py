@@ -25,7 +25,7 @@ COLOUR_PENALTY = 30.0
 MEASURED_PENALTY = 0.9
 TABLE_PENALTY = 3.0
 FEATURE_PENALTY = 300.0
-_TREES, _LEAF = 300, 3
+_TREES, _LEAF, _SHARE = 300, 3, 0.8
 
 
 def grams(components: Floats) -> Floats:
@@ -61,7 +61,7 @@ def table_trees(train: pd.DataFrame, rows: pd.DataFrame) -> Floats:
     from sklearn.ensemble import ExtraTreesRegressor
 
     seen, asked = _table(train, rows)
-    trees = ExtraTreesRegressor(_TREES, min_samples_leaf=_LEAF, random_state=0)
+    trees = ExtraTreesRegressor(_TREES, min_samples_leaf=_LEAF, max_features=_SHARE, random_state=0)
     return grams(np.asarray(trees.fit(seen, _components(train)).predict(asked)))
 
 

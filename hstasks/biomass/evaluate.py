@@ -48,7 +48,8 @@ def run(
     truth = held_out[list(TARGETS)].to_numpy(dtype=np.float64)
     raw, records = predicted([model], blank(held_out), params.predict)
     final = repaired(raw, params.predict)
-    metrics: dict[str, Any] = measures(truth, final, held_out) | {"raw": errors(truth, raw)}
+    metrics: dict[str, Any] = measures(truth, final, held_out)
+    metrics["repair"] = {"raw": errors(truth, raw), "repaired": errors(truth, final)}
     metrics["inputs"] = {"image_only" if params.fusion == "none" else "as_test": {MEASURE: metrics[MEASURE]}}
     modes = {} if params.fusion == "none" else {
         "mean_metadata": (blank(held_out), False), "predicted_metadata": (blank(held_out), True),
@@ -76,7 +77,7 @@ def run(
     with replacing(folder) as scratch:
         scratch.mkdir()
         engine.write_table(table(held_out, params.split.fold, raw, final), scratch / OUT_OF_FOLD)
-        write_json(scratch / CONSTRAINTS, {"raw": errors(truth, raw), "repaired": errors(truth, final)})
+        write_json(scratch / CONSTRAINTS, metrics["repair"])
     write_json(file, metrics)
     return Summary(metrics, file, folder, "images")
 

@@ -69,4 +69,5 @@ def pooled(rows: pd.DataFrame) -> dict[str, Any]:
     truth = rows[[f"{name}_truth" for name in TARGETS]].to_numpy(dtype=np.float64)
     raw = rows[[f"{name}_raw" for name in TARGETS]].to_numpy(dtype=np.float64)
     final = rows[list(TARGETS)].to_numpy(dtype=np.float64)
-    return evaluate.measures(truth, final, rows) | {"raw": evaluate.errors(truth, raw)}
+    found = evaluate.measures(truth, final, rows)
+    return found | {"repair": {"raw": evaluate.errors(truth, raw), "repaired": evaluate.errors(truth, final)}}

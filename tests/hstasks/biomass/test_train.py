@@ -1,0 +1,59 @@
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import hstasks.biomass.params as p
+from hsengine.base.errors import UserError
+from hstasks import networks
+from hstasks.biomass import evaluate, predict, submit, train
+from hstasks.biomass.layout import TARGETS
+
+
+@settings(max_examples=8)
+@given(seed=st.integers(0, 1000), residual=st.booleans())
+def test_the_identities_hold_by_construction(seed: int, residual: bool) -> None:
+    torch.manual_seed(seed)
+    given_ = {"backbone": "test_resnet", "weights": "random", "hidden": 4, "residual": residual}
+    network = networks.build("fused", given_, 3, 5)
+    for value in network.parameters():
+        torch.nn.init.normal_(value, std=0.5)
+    grams, _, _ = network.eval()(torch.rand(2, 2, 3, 32, 32), torch.rand(2, 3) * 50)
+    green, dead, clover, gdm, total = grams.unbind(1)
+    assert (grams >= 0).all()
+    torch.testing.assert_close(gdm, green + clover)
+    torch.testing.assert_close(total, gdm + dead)
+
+
+@pytest.mark.parametrize("fusion", ["none", "perceiver"])
+def test_a_training_is_evaluated_submitted_and_predicts_a_folder(project: p.Params, fusion: str) -> None:
+    options = {"latent_dim": 8, "num_latents": 2, "num_layers": 1, "num_heads": 2} if fusion == "perceiver" else {}
+    model = project.model.model_copy(
+        update={"options": options, "residual": "colour_ridge", "auxiliary": {"ndvi": 0.1, "state": 0.1}}
+    )
+    params = project.model_copy(update={"fusion": fusion, "model": model})
+    train.run(params)
+    summary = evaluate.run(params)
+    assert summary.metrics["run"]["same_division"]
+    assert "by baseline: means" in str(summary)
+    assert set(summary.metrics["inputs"]) == (
+        {"image_only"} if fusion == "none" else {"as_test", "mean_metadata", "predicted_metadata", "true_metadata"}
+    )
+    assert submit.run(params).images == 12
+    order = (Path(params.data.root) / "sample_submission.csv").read_text().split()[1:]
+    rows = pd.read_csv("outputs/submission/submission.csv")
+    assert list(rows["sample_id"]) == [line.partition(",")[0] for line in order]
+    predict.run(Path(params.data.root) / "test", Path("there.csv"), [Path("outputs/model")])
+    again = pd.read_csv("there.csv").set_index("sample_id")["target"]
+    np.testing.assert_allclose(again[rows["sample_id"]].to_numpy(), rows["target"].to_numpy(), atol=2e-4)
+    assert len(TARGETS) * 12 == len(again)
+
+
+def test_heads_that_do_not_divide_the_width_are_refused(project: p.Params) -> None:
+    model = project.model.model_copy(update={"options": {"num_heads": 6}})
+    with pytest.raises(UserError, match="6 heads do not divide"):
+        train.check(project.model_copy(update={"fusion": "perceiver", "model": model}))
