@@ -73,7 +73,7 @@ def params_of(page):
 def project_of(page):
     """The folder of the project that a page is about: a challenge's own, or the flagship's."""
     names = [Path(page).stem, Path(page).parent.name]
-    own = [folder for name in names if (folder := ROOT / "challenges" / name).is_dir()]
+    own = [ROOT / "challenges" / name for name in names if name and (ROOT / "challenges" / name).is_dir()]
     return own[0] if own else ROOT
 
 
