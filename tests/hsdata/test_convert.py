@@ -200,4 +200,4 @@ def test_a_catalog_that_lists_nothing_removes_nothing(tmp_path, monkeypatch, sta
     pairs.write(pairs.plan(pd.DataFrame({"id": ["Category-1_a_0000"]})), paths.SMOTE_PLAN)
     with pytest.raises(UserError, match="lists no sample"):
         stage.run(DataParams())
-    assert not any(place.exists() for place in (paths.ZARR, paths.RGB_FULL, paths.SMOTE))
+    assert not any(place.exists() for place in (paths.ZARR, paths.RENDERED, paths.SMOTE))

@@ -256,7 +256,7 @@ def test_synthetic_samples_have_the_full_size_picture_as_a_target_too(project, c
 def test_strips_cut_no_chunk_of_a_source_unless_they_would_be_large(tmp_path, rows, expected):
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file.create_dataset("cube", (1000, 4, 61), "f4", chunks=(rows, 4, 61))
-        file["wavelengths"] = np.arange(61.0)
+        file["wavelengths"] = 400.0 + np.arange(61.0)
     with hdf5.opened(tmp_path / "a.h5") as cube:
         work = types.SimpleNamespace(chunk=64, size=(1000, 4))
         assert mixing._rows_of_a_strip(work, cube, cube) == expected

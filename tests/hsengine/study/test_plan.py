@@ -137,8 +137,8 @@ def test_a_long_name_is_cut_and_stays_unique(tmp_path):
         ({"folds": [5]}, r"fold 5 does not exist"),
         ({"baseline": "b", "variants": {"a": None}}, r"baseline: the study has no 'b'; it has a"),
         ({"base": {"train..lr": 1.0}}, r"'train\.\.lr' is no key"),
-        ({"base": {"train.lr": float("inf")}}, r"train\.lr: inf is not a finite number"),
-        ({"grid": {"train.optimizer_options.betas": [[0.9, float("nan")]]}}, r"betas: nan is not a finite number"),
+        ({"base": {"train.lr": float("inf")}}, r"train\.lr: inf is not allowed: a finite number is needed"),
+        ({"grid": {"train.optimizer_options.betas": [[0.9, float("nan")]]}}, r"betas: nan is not allowed: a finite number is needed"),
     ],
 )
 def test_wrong_parameters_are_named_before_anything_runs(given, message):

@@ -67,7 +67,8 @@ def test_the_published_unet_of_resnet50_has_its_skips():
 def test_networks_are_listed_by_kind():
     assert "unet_small" in names("segmentation")
     assert "convnextv2_nano" in names("classification")
-    assert set(names()) == {*names("segmentation"), *names("classification")}
+    assert "fused" in names("regression")
+    assert set(names()) == {*names("segmentation"), *names("classification"), *names("regression")}
 
 
 def test_parameters_are_completed_with_the_defaults():
