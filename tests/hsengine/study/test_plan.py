@@ -138,7 +138,7 @@ def test_a_long_name_is_cut_and_stays_unique(tmp_path):
         ({"baseline": "b", "variants": {"a": None}}, r"baseline: the study has no 'b'; it has a"),
         ({"base": {"train..lr": 1.0}}, r"'train\.\.lr' is no key"),
         ({"base": {"train.lr": float("inf")}}, r"train\.lr: inf is not allowed: a finite number is needed"),
-        ({"grid": {"train.optimizer_options.betas": [[0.9, float("nan")]]}}, r"betas: nan is not allowed: a finite number is needed"),
+        ({"grid": {"train.optimizer_options.betas": [[0.9, float("nan")]]}}, r"betas: nan is not allowed: a finite"),
     ],
 )
 def test_wrong_parameters_are_named_before_anything_runs(given, message):
