@@ -21,5 +21,5 @@ def run(name: str, folder: str | Path) -> str:
     source = template.place_of(Path(__file__).parent, FILES, f"challenges/{name}")
     made = template.make(source, FILES, folder)
     data = "hstasks sample data   # or hstasks fetch, or the competition's files in data/"
-    steps = [f"cd {folder}", data, "dvc repro"]
+    steps = [f"cd {folder}", data, "git add . && git commit -m begin", "dvc repro"]
     return "\n".join(["made " + "; ".join(made), "next:", *(f"  {step}" for step in steps)])
