@@ -38,7 +38,7 @@ def test_large_frames_are_thinned_to_what_a_page_can_hold():
 
 def test_what_is_stored_how_is_said():
     scene = Scene("scene", {"a": np.zeros((2, 300, 300), np.float32)}, np.array([500.0, 600.0]))
-    assert "every 2th pixel" in viewer([scene]).part.html
+    assert "one pixel in 2" in viewer([scene]).part.html
 
 
 def stored(folder, *seeds, size=8):
