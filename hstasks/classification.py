@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from hsengine.train.sampling import Sampler, WeightedSampler, even_weights
-from hsengine.train.task import Batch, Direction, Key, Row, Samples, Task, means
+from hsengine.train.task import Batch, Direction, Key, Row, means
 from hstasks import metrics
+from hstasks.supervised import Supervised
 
 View = Callable[[int, Key | None], NDArray[np.float32]]
 """An object's image (channels, H, W) as the network takes it, changed at random by a key; as it is without one."""
@@ -90,7 +91,7 @@ class ObjectSamples:
         return min(place, len(self.ids) - 1), float(chance.beta(self._mixup, self._mixup))
 
 
-class Classification(Task):
+class Classification(Supervised):
     """Train a network that tells objects of two classes apart.
 
     Args:
@@ -111,20 +112,8 @@ class Classification(Task):
         held_out: ObjectSamples,
         names: Mapping[int, str] | None = None,
     ):
-        self._build, self._training, self._held_out = build, training, held_out
+        super().__init__(build, training, held_out)
         self._names = names or {}
-
-    def model(self) -> nn.Module:
-        """A fresh network."""
-        return self._build()
-
-    def training(self) -> Samples:
-        """Objects to learn from."""
-        return self._training
-
-    def held_out(self) -> Samples:
-        """Objects to measure on."""
-        return self._held_out
 
     def sampler(
         self, ids: Sequence[str], categories: Sequence[int], *, seed: int, epochs: int, size: int | None

@@ -12,13 +12,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hsengine.train.sampling import Sampler
-from hsengine.train.task import Batch, Direction, Group, Row, Samples, Task, means
+from hsengine.train.task import Batch, Direction, Row, Samples, means
+from hstasks.supervised import Supervised
 
 Losses = Callable[[Tensor, Tensor, Tensor], Tensor]
 """From predictions (B, T), logarithms of variances (B, T) and targets (B, T) to the loss of each sample, (B,)."""
 
 
-class Regression(Task):
+class Regression(Supervised):
     """Train a network of values.
 
     Args:
@@ -51,32 +52,11 @@ class Regression(Task):
         mixup: float = 0.0,
         order: Callable[..., Sampler] | None = None,
     ):
-        self._build, self._training, self._held_out, self._losses = build, training, held_out, losses
+        super().__init__(build, training, held_out, rate=rate)
+        self._losses, self._mixup, self._order = losses, mixup, order
         self._targets, self._score, self._auxiliary = list(targets), score, dict(auxiliary or {})
-        self._rate, self._mixup, self._order = rate, mixup, order
         self.watch = self._measure = measure
         self.directions: Mapping[str, Direction] = {"loss": "min", measure: "max", "RMSE": "min"}  # type: ignore[misc]
-
-    def model(self) -> nn.Module:
-        """A fresh network."""
-        return self._build()
-
-    def training(self) -> Samples:
-        """Samples to learn from."""
-        return self._training
-
-    def held_out(self) -> Samples:
-        """Samples to measure on."""
-        return self._held_out
-
-    def groups(self, model: nn.Module) -> Sequence[Group]:
-        """The encoder with its own rate, and the rest."""
-        encoder = getattr(model, "encoder", None)
-        if self._rate == 1.0 or not isinstance(encoder, nn.Module):
-            return super().groups(model)
-        inside = {id(value) for value in encoder.parameters()}
-        rest = [value for value in model.parameters() if id(value) not in inside]
-        return [Group(rest), Group(list(encoder.parameters()), scale=self._rate)]
 
     def sampler(
         self, ids: Sequence[str], categories: Sequence[int], *, seed: int, epochs: int, size: int | None

@@ -11,12 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from hsengine.train.task import Batch, Direction, Group, Row, Samples, Task, means
+from hsengine.train.task import Batch, Direction, Row, Samples, means
 from hstasks.images.fitting import Size, undo
 from hstasks.images.samples import ImageSamples
 from hstasks.images.settings import Input
 from hstasks.losses import Supervision
 from hstasks.networks.output import Output
+from hstasks.supervised import Supervised
 
 Probabilities = NDArray[np.float32]
 """(classes, H, W), which sum to 1; (1, H, W) where there is one class against the rest."""
@@ -39,7 +40,7 @@ class Scoring:
     summary: Callable[[Sequence[Row]], dict[str, float]] | None = None
 
 
-class Segmentation(Task):
+class Segmentation(Supervised):
     """Train a network of masks.
 
     Args:
@@ -55,40 +56,19 @@ class Segmentation(Task):
     def __init__(
         self,
         build: Callable[[], nn.Module],
-        training: ImageSamples,
+        training: Samples,
         held_out: ImageSamples,
         supervision: Supervision,
         scoring: Scoring,
         settings: Input,
         *,
         rate: float = 1.0,
-        draws: Samples | None = None,
     ):
-        self._build, self._training, self._held_out = build, draws or training, held_out
-        self._supervision, self._scoring, self._settings, self._rate = supervision, scoring, settings, rate
+        super().__init__(build, training, held_out, rate=rate)
+        self._pictures = held_out
+        self._supervision, self._scoring, self._settings = supervision, scoring, settings
         self.watch = scoring.watch
         self.directions = {"loss": "min", **scoring.directions}  # type: ignore[misc]
-
-    def model(self) -> nn.Module:
-        """A fresh network."""
-        return self._build()
-
-    def training(self) -> Samples:
-        """Samples to learn from."""
-        return self._training
-
-    def held_out(self) -> Samples:
-        """Whole images."""
-        return self._held_out
-
-    def groups(self, model: nn.Module) -> Sequence[Group]:
-        """The encoder with its own rate, and the rest."""
-        encoder = getattr(model, "encoder", None)
-        if self._rate == 1.0 or not isinstance(encoder, nn.Module):
-            return super().groups(model)
-        inside = {id(value) for value in encoder.parameters()}
-        rest = [value for value in model.parameters() if id(value) not in inside]
-        return [Group(rest), Group(list(encoder.parameters()), scale=self._rate)]
 
     def losses(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Mapping[str, Tensor]]:
         """The loss of each image, (B,), and its parts."""
@@ -103,7 +83,7 @@ class Segmentation(Task):
         for place, index in enumerate(batch["index"].tolist()):
             size = (int(batch["size"][place][0]), int(batch["size"][place][1]))
             found = probabilities(output, self._settings, size, place)
-            picture = self._held_out.picture(index)
+            picture = self._pictures.picture(index)
             valid = np.ones(size, dtype=bool) if picture.valid is None else picture.valid
             measured = self._scoring.measures(np.asarray(picture.mask), valid, found)
             rows.append({"loss": float(loss[place]), **{name: float(value) for name, value in measured.items()}})

@@ -83,7 +83,8 @@ class LandCover(Segmentation):
         teacher: tuple[Teacher, float] | None = None,
     ):
         joint = None if second is None else Joint({TARGET: training, OEM: second[0]})
-        super().__init__(build, training, held_out, supervision, scoring(classes), settings, rate=rate, draws=joint)
+        learned = training if joint is None else joint
+        super().__init__(build, learned, held_out, supervision, scoring(classes), settings, rate=rate)
         self._joint, self._share = joint, 0.0 if second is None else second[1]
         self._sets, self._classes = dict(sets or {}), classes
         self._weights, self._copies, self._teacher = weights, copies, teacher
