@@ -27,6 +27,7 @@ from hsdata.scenes import painting, scenes
 from hsengine.base import files, locks, tables
 from hsengine.base import workers as processes
 from hsengine.base.errors import UserError
+from hsengine.base.files import check_new
 from hsengine.base.wording import some
 
 # The challenge's training samples by category.
@@ -251,13 +252,7 @@ def _check(folder: Path, size: int, counts: dict[str, int], seed: int, force: bo
         raise UserError(f"Samples asked for are {counts}: at least one of train, and none below 0.")
     if seed < 0:
         raise UserError(f"seed is {seed}: give a whole number from 0 on.")
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"{folder} is a file: name a folder to make.")
-    if not force and folder.is_dir() and any(folder.iterdir()):
-        raise UserError(
-            f"{folder} is not empty: name another folder, or allow with 'force' that files of the same names in it "
-            "are replaced."
-        )
+    check_new(folder, force=force)
 
 
 def _shares(count: int) -> dict[int, int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import reduce
@@ -19,6 +18,7 @@ from hsdata.index import read
 from hsengine.base.errors import UserError
 from hsengine.base.wording import some
 from hsengine.predict import Moments
+from hsengine.train.identity import content
 from hsmodels.inference.predictor import Predictor
 
 _CONTENT = ["id", "split", "category", "synthetic", "cube_hash", "input_hash"]
@@ -84,8 +84,7 @@ def held_out_rows(catalog: pd.DataFrame) -> pd.DataFrame:
 
 def data_hash(training: pd.DataFrame, held_out: pd.DataFrame) -> str:
     """Hash of the samples' content, and of which are held out."""
-    tables = [rows[_CONTENT].to_csv(index=False, lineterminator="\n") for rows in (training, held_out)]
-    return hashlib.blake2b("held out\n".join(tables).encode(), digest_size=16).hexdigest()
+    return content(training, held_out, _CONTENT)
 
 
 def rows_of(catalog: pd.DataFrame, ids: Sequence[str], file: Path) -> pd.DataFrame:

@@ -300,7 +300,7 @@ def _explaining(source: str) -> Iterator[None]:
         raise UserError(f"{source} cannot be read: check its permissions.") from None
     # HDF5 and remote file systems have no common base of their errors.
     except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(
-            f"{source} is truncated, damaged or not HDF5 ({reason}); get the file again ('dvc pull' or download)."
+            f"{source} is truncated, damaged or not HDF5 ({reading.reason(error)}); get the file again "
+            "('dvc pull' or download)."
         ) from error

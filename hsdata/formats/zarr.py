@@ -25,6 +25,7 @@ from hsdata.formats.access import access_error, is_url
 from hsdata.formats.capture import Capture
 from hsengine.base.errors import UserError
 from hsengine.base.files import replacing
+from hsengine.base.reading import reason
 
 Dtype = Literal["float32", "float16", "uint16"]
 
@@ -375,9 +376,7 @@ class _Explaining:
         refused = access_error(self._source, error)
         if refused is not None:
             raise refused from error
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        if not isinstance(error, DamagedError):
-            reason = f"{type(error).__name__}: {reason}"
+        why = reason(error) if isinstance(error, DamagedError) else f"{type(error).__name__}: {reason(error)}"
         raise UserError(
-            f"The store {self._source} is incomplete or damaged ({reason}); make it again with 'hsdata convert'."
+            f"The store {self._source} is incomplete or damaged ({why}); make it again with 'hsdata convert'."
         ) from error

@@ -160,6 +160,26 @@ def check_own(folder: str | os.PathLike[str], record: str, what: str, holds: Col
         )
 
 
+def check_new(folder: str | os.PathLike[str], *, force: bool = False) -> None:
+    """Refuse to write many files into a folder that holds others.
+
+    Args:
+        folder: where the files would go; it may be missing.
+        force: it may hold files, of which those of the same names are replaced.
+
+    Raises:
+        UserError: it is a file, or it is not empty and `force` is off.
+    """
+    place = Path(folder)
+    if place.exists() and not place.is_dir():
+        raise UserError(f"{place} is a file: name a folder to make.")
+    if not force and place.is_dir() and any(place.iterdir()):
+        raise UserError(
+            f"{place} is not empty: name another folder, or allow with 'force' that files of the same names in it are "
+            "replaced."
+        )
+
+
 def remove_scratch(folder: str | os.PathLike[str]) -> None:
     """Remove what killed writers left anywhere under `folder` (see `replacing`)."""
     for place, names, _ in os.walk(folder):

@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 import torch
 
 from hsengine.base.errors import UserError
+from hsengine.base.reading import reason
 
 
 @contextmanager
@@ -27,7 +28,7 @@ def explained(advice: Mapping[str, str]) -> Iterator[None]:
     except torch.cuda.OutOfMemoryError as error:
         own = f"{advice['memory']}, " if "memory" in advice else ""
         raise UserError(
-            f"The GPU's memory is full ({str(error).splitlines()[0][:160]}): lower train.batch_size (and raise "
+            f"The GPU's memory is full ({reason(error)[:160]}): lower train.batch_size (and raise "
             f"train.accumulate), {own}set train.precision bf16 or train.gradient_checkpointing."
         ) from error
     except RuntimeError as error:

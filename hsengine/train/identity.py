@@ -6,7 +6,7 @@ import hashlib
 import importlib.metadata
 import platform
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +18,8 @@ from hsengine.train.start import fingerprint
 from hsengine.train.state import Identity
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from hsengine.project import Work
 
 # A training that ran out of time goes on from its state with more of it.
@@ -48,6 +50,12 @@ def code(entries: Iterable[str]) -> str:
     """Hash of the code that modules run through, and of the libraries that decide the last bits."""
     text = f"{torch.__version__} {np.__version__} {code_hash(entries)}"
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def content(training: pd.DataFrame, held_out: pd.DataFrame, columns: Sequence[str]) -> str:
+    """Hash of what two tables say of their samples in some columns, and of which are held out."""
+    tables = [rows[list(columns)].to_csv(index=False, lineterminator="\n") for rows in (training, held_out)]
+    return hashlib.blake2b("held out\n".join(tables).encode(), digest_size=16).hexdigest()
 
 
 def surroundings(packages: Iterable[str]) -> dict[str, Any]:

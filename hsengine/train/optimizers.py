@@ -11,6 +11,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from hsengine.base.errors import UserError
+from hsengine.base.reading import reason
 from hsengine.base.settings import Train
 from hsengine.base.wording import close_matches
 from hsengine.train.task import Group
@@ -100,7 +101,7 @@ def build(settings: Train, groups: Sequence[Group], *, fused: bool) -> Optimizer
         return optimizer
     except (TypeError, ValueError, RuntimeError) as error:
         told = f"{settings.optimizer} with train.optimizer_options {settings.optimizer_options}"
-        raise UserError(f"train.optimizer: {told} cannot be used: {str(error).splitlines()[0]}") from error
+        raise UserError(f"train.optimizer: {told} cannot be used: {reason(error)}") from error
 
 
 def _group(group: Group, settings: Train, *, decays: bool) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from hsengine.base import locks
 from hsengine.base.errors import UserError
 from hsengine.base.files import write_json
 from hsengine.base.params import flat
+from hsengine.base.reading import reason
 from hsengine.base.wording import some
 
 _ABOUT = "about.json"
@@ -109,7 +110,7 @@ class StateFolder:
                 return state
             except Exception as error:
                 following = "the one before it" if position + 1 < len(files) else "the beginning"
-                self.say(f"The saved state {file} cannot be used ({_brief(error)}); going on from {following}.")
+                self.say(f"The saved state {file} cannot be used ({reason(error)}); going on from {following}.")
                 file.unlink(missing_ok=True)
         for differences in self._others[:1]:
             self.say(
@@ -187,11 +188,11 @@ class StateFolder:
         except UserError as error:
             self._warn(str(error))
 
-    def _warn(self, reason: str) -> None:
+    def _warn(self, why: str) -> None:
         if not self._warned:
             self._warned = True
             self.say(
-                f"The training's state could not be saved in {self.folder} ({reason}): training goes on, and the last "
+                f"The training's state could not be saved in {self.folder} ({why}): training goes on, and the last "
                 "good state stays. Free space there, or name another folder by HYPEROBJECT_STATE."
             )
 
@@ -231,7 +232,3 @@ def _read_about(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return about if isinstance(about, dict) else {}
-
-
-def _brief(error: Exception) -> str:
-    return str(error).splitlines()[0][:120] if str(error) else type(error).__name__

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -35,26 +33,13 @@ pixels of a burnt-in date; what the picture looks like, and the first id of thos
 and its colours."""
 
 
-@dataclass(frozen=True)
-class Summary:
-    """What `run` found: the table, and the images by split, what was left out, what is odd."""
-
-    path: Path
-    description: str
-
-    def __str__(self) -> str:
-        return f"{self.description}\nwritten to {self.path}"
-
-
-def run(params: DataParams) -> Summary:
+def run(params: DataParams) -> catalogs.Summary:
     """List all images, check every table and picture, and write `derived/catalog.csv`.
 
     Raises:
         UserError: anything is unsound (with `catalog.unsound` refuse), or no training image is left.
     """
-    frame = make(params)
-    catalogs.save(frame, paths.CATALOG)
-    return Summary(paths.CATALOG, catalogs.describe(frame))
+    return catalogs.kept(make(params))
 
 
 def load() -> pd.DataFrame:

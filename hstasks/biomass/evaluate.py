@@ -13,11 +13,12 @@ from hsengine import evaluate as engine
 from hsengine.base import paths
 from hsengine.base.files import replacing, write_json
 from hsengine.evaluate import Summary
+from hsengine.train.identity import content
 from hstasks.biomass import baselines
 from hstasks.biomass.layout import TARGETS
 from hstasks.biomass.params import Params
 from hstasks.biomass.prediction import predicted, repaired
-from hstasks.biomass.samples import blank, content
+from hstasks.biomass.samples import CONTENT, blank
 from hstasks.biomass.score import weighted_r2
 from hstasks.biomass.train import MEASURE, divided
 from hstasks.images import split as splits
@@ -61,7 +62,7 @@ def run(
     metrics["baseline"] = {
         name: {MEASURE: weighted_r2(truth, form(training, held_out), TARGETS)} for name, form in baselines.FORMS.items()
     }
-    now = content([training, held_out])
+    now = content(training, held_out, CONTENT)
     metrics["run"] = {
         "leading": MEASURE,
         "model": records[0].get("title", records[0]["model"]["name"]),

@@ -17,7 +17,7 @@ from typing import Final
 import numpy as np
 
 from hsengine.base.errors import UserError
-from hsengine.base.files import replacing
+from hsengine.base.files import check_new, replacing
 from hstasks.biomass import layout, painting
 
 STATES: Final = {
@@ -111,8 +111,7 @@ def run(
     place, start = Path(root), time.monotonic()
     if groups < 2 or images < 2 or width < 64:
         raise UserError(f"{groups} groups of {images} images, {width} pixels wide: give at least 2, 2 and 64.")
-    if place.exists() and any(place.iterdir()) and not force:
-        raise UserError(f"{place} is not empty: name another folder, or add --force to write into it.")
+    check_new(place, force=force)
     held = 2 if groups >= 4 else 1
     everything = [image for state in STATES for n in range(groups) for image in members(seed, state, n, images)]
     test = [image for image in everything if image.group.number >= groups - held]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -177,11 +176,8 @@ def views(image: Tensor, settings: Input) -> Tensor:
     return parts.reshape(rows * columns, 3, settings.size, settings.size)
 
 
-def content(rows: Sequence[pd.DataFrame]) -> str:
-    """Hash of pictures, metadata and labels, and of who is held out."""
-    columns = ["id", "content", "date", "state", "species", "ndvi", "height_cm", *TARGETS]
-    tables = [part[columns].to_csv(index=False) for part in rows]
-    return hashlib.blake2b("held out\n".join(tables).encode(), digest_size=16).hexdigest()
+CONTENT = ("id", "content", "date", "state", "species", "ndvi", "height_cm", *TARGETS)
+"""Columns that a training's data are known by: pictures, metadata and labels."""
 
 
 def _measured(rows: pd.DataFrame, name: str) -> Floats:

@@ -16,12 +16,13 @@ from hsengine.base.errors import UserError
 from hsengine.base.files import file_hash
 from hsengine.project import Work
 from hsengine.stage import Trained
+from hsengine.train.identity import content
 from hsengine.train.sampling import Sampler
 from hstasks import losses, networks
 from hstasks.biomass import baselines, curriculum, split
 from hstasks.biomass.layout import TARGETS
 from hstasks.biomass.params import Params
-from hstasks.biomass.samples import BiomassSamples, Fitted, blank, content, fitted
+from hstasks.biomass.samples import CONTENT, BiomassSamples, Fitted, blank, fitted
 from hstasks.biomass.score import WEIGHTS, weighted_r2
 from hstasks.images import split as splits
 from hstasks.networks.fused import entropy
@@ -88,7 +89,7 @@ def prepare(params: Params) -> Work:
         "files": files,
     }
     configuration = {name: dumped[name] for name in sections} | {"files": files}
-    return Work(task, configuration, content([training, held_out]), (len(training), len(held_out)), record)
+    return Work(task, configuration, content(training, held_out, CONTENT), (len(training), len(held_out)), record)
 
 
 def divided(params: Params) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from hsengine.base import paths
 from hsengine.base.errors import UserError
 from hsengine.base.files import write_text
 from hsengine.base.wording import listed, some
@@ -41,6 +43,22 @@ Columns = Mapping[str, str]
 """Names and types of a task's own columns: str, int64, float64 or bool."""
 
 
+@dataclass(frozen=True)
+class Summary:
+    """What a stage `catalog` found.
+
+    Attributes:
+        path: the table.
+        description: the samples by split and defect, what was left out, what is odd.
+    """
+
+    path: Path
+    description: str
+
+    def __str__(self) -> str:
+        return f"{self.description}\nwritten to {self.path}"
+
+
 def framed(rows: Sequence[Mapping[str, Any]], own: Columns | None = None) -> pd.DataFrame:
     """Rows as a catalog, by split and id; columns that no row has are empty.
 
@@ -56,6 +74,12 @@ def framed(rows: Sequence[Mapping[str, Any]], own: Columns | None = None) -> pd.
     # Names of splits are ordered as they are used: train before all others.
     order = frame["split"] != "train"
     return frame.assign(_order=order).sort_values(["_order", "split", "id"], ignore_index=True).drop(columns="_order")
+
+
+def kept(frame: pd.DataFrame) -> Summary:
+    """Write a catalog to `derived/catalog.csv`, and say what is in it."""
+    save(frame, paths.CATALOG)
+    return Summary(paths.CATALOG, describe(frame))
 
 
 def save(frame: pd.DataFrame, path: str | os.PathLike[str]) -> None:

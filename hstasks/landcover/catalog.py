@@ -6,8 +6,6 @@ Masks are not opened here: which of them are the test's is not known yet.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,26 +28,13 @@ share of pixels with data."""
 _CHUNK, _WORTH_PROCESSES = 50, 1000
 
 
-@dataclass(frozen=True)
-class Summary:
-    """What `run` found."""
-
-    path: Path
-    description: str
-
-    def __str__(self) -> str:
-        return f"{self.description}\nwritten to {self.path}"
-
-
-def run(params: Params) -> Summary:
+def run(params: Params) -> catalogs.Summary:
     """List the target's tiles, check every image, and write `derived/catalog.csv`.
 
     Raises:
         UserError: a tile cannot be used (with `data.unsound` refuse), or none is left.
     """
-    frame = make(params)
-    catalogs.save(frame, paths.CATALOG)
-    return Summary(paths.CATALOG, catalogs.describe(frame))
+    return catalogs.kept(make(params))
 
 
 def load() -> pd.DataFrame:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from hsengine.base.errors import UserError
+from hsengine.base.reading import reason
 from hsengine.base.wording import close_matches, some
 
 RANDOM, PRETRAINED = "random", "pretrained"
@@ -49,7 +50,7 @@ def create(name: str, weights: str, in_channels: int, **options: Any) -> nn.Modu
     # The hub, the network and the disk fail in ways of their own, each with its own class.
     except Exception as error:
         raise UserError(
-            f"The pretrained weights of '{name}' cannot be had ({type(error).__name__}: {_first_line(error)}). "
+            f"The pretrained weights of '{name}' cannot be had ({type(error).__name__}: {reason(error)}). "
             "Set 'weights' to the path of a .safetensors or .pth file with them, or to 'random' for untrained ones."
         ) from None
     if in_channels != 3:
@@ -109,7 +110,7 @@ def read_state(path: str) -> dict[str, Tensor]:
     # A damaged or hostile file fails in many ways.
     except Exception as error:
         raise UserError(
-            f"{path} cannot be read as weights ({type(error).__name__}: {_first_line(error)}): give a .safetensors "
+            f"{path} cannot be read as weights ({type(error).__name__}: {reason(error)}): give a .safetensors "
             "file, or one of torch.save that holds tensors only."
         ) from None
     for key in ("state_dict", "model", "model_state_dict"):
@@ -160,8 +161,3 @@ def adapted(weight: Tensor, channels: int) -> Tensor:
 def first_convolution(model: nn.Module) -> nn.Conv2d | None:
     """The first convolution in the order of the model's parts."""
     return next((module for module in model.modules() if isinstance(module, nn.Conv2d)), None)
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else "no reason given"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,31 +35,13 @@ _REPEATED_ROWS = 50
 _CHUNK, _WORTH_PROCESSES = 250, 4000
 
 
-@dataclass(frozen=True)
-class Summary:
-    """What `run` found.
-
-    Attributes:
-        path: the table.
-        description: the tiles by split and defect, what was left out, what is odd.
-    """
-
-    path: Path
-    description: str
-
-    def __str__(self) -> str:
-        return f"{self.description}\nwritten to {self.path}"
-
-
-def run(params: DataParams) -> Summary:
+def run(params: DataParams) -> catalogs.Summary:
     """List all tiles, check every file and table, and write `derived/catalog.csv`.
 
     Raises:
         UserError: anything is unsound (with `catalog.unsound` refuse), or no training tile is left.
     """
-    frame = make(params)
-    catalogs.save(frame, paths.CATALOG)
-    return Summary(paths.CATALOG, catalogs.describe(frame))
+    return catalogs.kept(make(params))
 
 
 def load() -> pd.DataFrame:

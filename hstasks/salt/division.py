@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-
 import pandas as pd
 
 from hsengine.base.errors import UserError
 from hsengine.base.wording import some
+from hsengine.train.identity import content
 from hstasks.images import split as splits
 from hstasks.salt import pseudo
 from hstasks.salt.params import DataParams
@@ -37,5 +36,4 @@ def divided(params: DataParams) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def data_hash(training: pd.DataFrame, held_out: pd.DataFrame) -> str:
     """Hash of the tiles' and masks' content, and of which are held out."""
-    tables = [rows[["id", "content", "mask_content"]].to_csv(index=False) for rows in (training, held_out)]
-    return hashlib.blake2b("held out\n".join(tables).encode(), digest_size=16).hexdigest()
+    return content(training, held_out, ("id", "content", "mask_content"))

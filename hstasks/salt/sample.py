@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hsengine.base.errors import UserError
-from hsengine.base.files import replacing
+from hsengine.base.files import check_new, replacing
 from hsengine.base.png import encoded
 from hstasks.salt import layout
 from hstasks.salt.rle import TILE, rle_encode
@@ -236,13 +236,7 @@ def _check(folder: Path, train: int, test: int, seed: int, force: bool) -> None:
         raise UserError(f"{train} training and {test} test tiles are asked for: give at least {_SMALLEST} and 0.")
     if seed < 0:
         raise UserError(f"seed is {seed}: give a whole number from 0 on.")
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"{folder} is a file: name a folder to make.")
-    if not force and folder.is_dir() and any(folder.iterdir()):
-        raise UserError(
-            f"{folder} is not empty: name another folder, or allow with 'force' that files of the same names in it "
-            "are replaced."
-        )
+    check_new(folder, force=force)
 
 
 def _random(*seeds: int) -> np.random.Generator:
