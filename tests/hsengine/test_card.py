@@ -118,3 +118,12 @@ def test_a_readme_that_was_not_written_with_the_model_is_never_replaced(kind, tm
     with pytest.raises(UserError, match=r"README\.md is not the one that was written with this model"):
         folder.save(place, {}, config, "ours\n")
     assert file.is_dir() or "mine" in file.read_text()
+
+
+def test_the_hubs_own_package_reads_it(tmp_path):
+    hub = pytest.importorskip("huggingface_hub", reason="the package huggingface_hub is not installed")
+    file = tmp_path / "README.md"
+    file.write_text(card(ABOUT, RECORD))
+    data = hub.ModelCard.load(file).data
+    assert data.model_name == "line over plane"
+    assert {one.metric_type: one.metric_value for one in data.eval_results} == {"accuracy": 0.75, "loss": 0.25}

@@ -40,7 +40,7 @@ def test_a_trained_model_is_loaded_with_its_record(trained):
     assert output.logits.shape == (2, 1, 104, 104)
     assert not model.training
     card = Path("outputs/model/README.md").read_text()
-    assert "pipeline_tag: image-segmentation" in card and "logits of salt" in card and "By coverage:" in card
+    assert "pipeline_tag: image-segmentation" in card and "logits of salt" in card
 
 
 def test_a_killed_training_goes_on_to_the_same_weights_to_the_bit(project, monkeypatch):
