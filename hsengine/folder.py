@@ -15,15 +15,19 @@ from torch import Tensor, nn
 
 from hsengine.base import paths, reading
 from hsengine.base.errors import UserError
-from hsengine.base.files import check_own, replacing, write_json
+from hsengine.base.files import check_own, replacing, write_json, write_text
 from hsengine.base.params import Section, validated
 from hsengine.base.wording import some
+from hsengine.card import FILE as CARD
+from hsengine.card import digest
 
 CONFIG = "config.json"
 FILES = {"best": "model.safetensors", "last": "last.safetensors"}
 """Files of the checkpoints that every training makes; any other is in `<its name>.safetensors`."""
 
 _SUFFIX = ".safetensors"
+# Entry of the record: which model card was written with it.
+_CARD = "card"
 _SHOWN = 5
 
 
@@ -66,21 +70,35 @@ def check_place(folder: Path) -> None:
     """See that a model's folder can be written at a place without the loss of anything else.
 
     Raises:
-        UserError: something stands there that is neither an empty folder nor a model's.
+        UserError: something stands there that is neither an empty folder nor a model's, or a model card that is not
+            the one that was written with the model.
     """
-    check_own(folder, CONFIG, "a trained model's folder", holds=(f"*{_SUFFIX}",))
-    model = record(folder).get("model") if (folder / CONFIG).exists() else {"name": ""}
+    check_own(folder, CONFIG, "a trained model's folder", holds=(f"*{_SUFFIX}", CARD))
+    found = record(folder) if (folder / CONFIG).exists() else {"model": {"name": ""}}
+    model = found.get("model")
     if not (isinstance(model, dict) and isinstance(model.get("name"), str)):
         raise UserError(f"{folder / CONFIG} is not a trained model's: name another place, or move what is there.")
+    card = folder / CARD
+    if os.path.lexists(card) and not (card.is_file() and found.get(_CARD) == digest(card.read_bytes())):
+        raise UserError(
+            f"{card} is not the one that was written with this model, and would be lost: move it away, or name "
+            "another place."
+        )
 
 
-def save(folder: Path, weights: Mapping[str, Mapping[str, Tensor]], config: Mapping[str, Any]) -> None:
+def save(
+    folder: Path, weights: Mapping[str, Mapping[str, Tensor]], config: Mapping[str, Any], card: str | None = None
+) -> dict[str, Any]:
     """Write a model's folder, whole or not at all.
 
     Args:
         folder: its place; a model that stood there is replaced.
         weights: the network's state of each checkpoint: `best`, and `last` and others where there are any.
         config: the record, which `Record` can read.
+        card: the model card, which becomes `README.md`; None for none.
+
+    Returns:
+        The record as it was written: with a card, it says which.
 
     Raises:
         UserError: something else stands there (see `check_place`), the disk is full or the place cannot be written.
@@ -92,7 +110,12 @@ def save(folder: Path, weights: Mapping[str, Mapping[str, Tensor]], config: Mapp
             tensors = {plain(name): value.detach().cpu().clone().contiguous() for name, value in values.items()}
             # As bytes first: a full disk then shows as an OSError.
             (scratch / file_of(which)).write_bytes(safetensors.torch.save(tensors))
-        write_json(scratch / CONFIG, config)
+        written = dict(config)
+        if card is not None:
+            write_text(scratch / CARD, card)
+            written[_CARD] = digest(card)
+        write_json(scratch / CONFIG, written)
+    return written
 
 
 def record(folder: str | Path = paths.MODEL) -> dict[str, Any]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pkgutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from hsengine.base.settings import TrainingParams
+from hsengine.card import About
 
 if TYPE_CHECKING:
     from hsengine.train.task import Task
@@ -36,6 +37,7 @@ class Work:
         data: hash of the samples' content and of who is held out.
         counts: samples to learn from and held out.
         record: further entries of the model's `config.json`; `model` (name, params) is among them.
+        about: what the model card says that no record holds.
     """
 
     task: Task
@@ -43,6 +45,7 @@ class Work:
     data: str
     counts: tuple[int, int]
     record: Mapping[str, Any]
+    about: About = field(default_factory=About)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from hsengine import folder
 from hsengine.base import paths
 from hsengine.base.files import write_json
 from hsengine.base.settings import TrainingParams
+from hsengine.card import card
 from hsengine.project import Project, Work
 from hsengine.train import Result, Task, launch
 from hsengine.train import train as engine
@@ -105,7 +106,8 @@ def _train(project: Project, work: Work, params: TrainingParams, record: Mapping
             }
         )
         write_json(paths.THROUGHPUT, dict(result.speed))
-        folder.save(paths.MODEL, {which: _weights(work.task, one) for which, one in checkpoints.items()}, config)
+        weights = {which: _weights(work.task, one) for which, one in checkpoints.items()}
+        config.update(folder.save(paths.MODEL, weights, config, card(work.about, config)))
 
     engine(work.task, params.train, params.machine, seed=params.seed, identity=made, name=project.name, finish=finish)
     return Trained(paths.MODEL, config)

@@ -11,6 +11,7 @@ from torch import nn
 from hsdata import paths
 from hsdata.layout import Track
 from hsengine import folder as folders
+from hsengine import sources
 from hsengine.base.errors import UserError
 from hsmodels import zoo
 
@@ -41,12 +42,16 @@ class Record(folders.Record):
     wavelengths: list[Wavelength] = Field(min_length=1)
 
 
-def load(folder: str | Path = paths.MODEL, which: Which = "best") -> tuple[nn.Module, dict[str, Any]]:
+def load(
+    source: str | Path = paths.MODEL, which: Which = "best", *, sha256: str | None = None
+) -> tuple[nn.Module, dict[str, Any]]:
     """A trained model and its record.
 
     Args:
-        folder: a folder that training wrote.
+        source: a folder that training wrote, a hub's copy of one, or an address with a hash; see
+            `hsengine.sources.local`.
         which: `best`, the checkpoint with the best watched measure, or `last`.
+        sha256: of the weights, where the address does not say it.
 
     Returns:
         The model in evaluation mode on the CPU, taking the track's batches: (B, 1, H, W) mosaics or
@@ -54,10 +59,12 @@ def load(folder: str | Path = paths.MODEL, which: Which = "best") -> tuple[nn.Mo
         part of it under `checkpoint`.
 
     Raises:
-        UserError: the folder is not a trained model's, or its weights are of another model.
+        UserError: the folder is not a trained model's, or its weights are of another model; or see
+            `hsengine.sources.local`.
     """
     if which not in get_args(Which):
         raise UserError(f"There is no checkpoint '{which}'; choose 'best' or 'last'.")
+    folder = sources.local(source, sha256)
     read, weights = folders.read(folder, Record), folders.state(folder, which)
     made = read.model
     model = zoo.for_track(
@@ -69,5 +76,5 @@ def load(folder: str | Path = paths.MODEL, which: Which = "best") -> tuple[nn.Mo
         residual=made.residual,
         stripes=made.stripes,
     )
-    folders.fill(zoo.inner(model), weights, Path(folder) / folders.file_of(which), made.name)
+    folders.fill(zoo.inner(model), weights, folder / folders.file_of(which), made.name)
     return model.eval(), folders.record(folder) | {"checkpoint": {"which": which, **read.checkpoints.get(which, {})}}

@@ -77,8 +77,9 @@ def predict(
     input: Annotated[Path, typer.Option(help="A folder of inputs (.png, .jpg or .npy), or one file.")],
     output: Annotated[Path, typer.Option(help="The folder for the cubes.")],
     model: Annotated[
-        list[Path], typer.Option(help="A folder that training wrote; given several times, an ensemble.")
+        list[Path], typer.Option(help="A trained model's folder or address; given several times, an ensemble.")
     ] = [paths.MODEL],  # noqa: B006
+    sha256: Annotated[str | None, typer.Option(help="Of the weights, where the address does not say it.")] = None,
     format: Annotated[Literal["h5", "zarr", "npz", "npy"], typer.Option(help="Of the cubes.")] = "h5",
     weights: Annotated[Path | None, typer.Option(help="An ensemble's weights, as evaluate wrote them.")] = None,
     checkpoint: Annotated[Literal["best", "last"] | None, typer.Option(help="Default: as trained.")] = None,
@@ -100,6 +101,7 @@ def predict(
         input,
         output,
         model,
+        sha256=sha256,
         format=format,
         weights=weights,
         checkpoint=checkpoint,
@@ -135,11 +137,11 @@ def import_checkpoint(
 
 
 @app.command()
-def info(folder: Annotated[Path, typer.Argument(help="A folder that training wrote.")] = paths.MODEL) -> None:
+def info(model: Annotated[Path, typer.Argument(help="A trained model's folder or address.")] = paths.MODEL) -> None:
     """Print the record of a trained model: parameters, data, code, versions, checkpoints."""
     from hsmodels import info as verb
 
-    typer.echo(verb.run(folder))
+    typer.echo(verb.run(model))
 
 
 app.add_typer(recipes(PROJECT), name="recipe")

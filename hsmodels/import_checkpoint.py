@@ -9,7 +9,9 @@ from typing import Any
 from hsdata.cube import BAND_GRID
 from hsengine import folder
 from hsengine.base.errors import UserError
+from hsengine.card import card
 from hsmodels import zoo
+from hsmodels.about import about
 from hsmodels.zoo import registry
 
 
@@ -61,5 +63,5 @@ def run(file: str | Path, to: str | Path, model: str | None = None) -> Imported:
         "checkpoints": {"best": {"file": folder.file_of("best"), "ensemble": False}},
         "imported_from": Path(file).name,
     }
-    folder.save(Path(to), {"best": network.state_dict()}, config)
+    config = folder.save(Path(to), {"best": network.state_dict()}, config, card(about(config), config))
     return Imported(Path(to), config)

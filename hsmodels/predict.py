@@ -81,6 +81,7 @@ def run(
     output: Path,
     model: Path | Sequence[Path] = paths.MODEL,
     *,
+    sha256: str | None = None,
     format: Format = "h5",
     weights: Path | None = None,
     checkpoint: Literal["best", "last"] | None = None,
@@ -99,7 +100,8 @@ def run(
     Args:
         input: a folder of inputs of the model's track, or one file.
         output: the folder for the cubes.
-        model: a folder that training wrote; several make an ensemble.
+        model: a folder that training wrote, or an address (see `hsengine.sources.local`); several make an ensemble.
+        sha256: of the weights of one model, where its address does not say it.
         format: `h5` and `zarr` hold the wavelengths too, `npz` (cube and wavelengths) and `npy` are
             (H, W, bands) float32.
         weights: weights of an ensemble, as `hsmodels evaluate` wrote them; the mean otherwise.
@@ -129,7 +131,11 @@ def run(
     if tile == 0:
         overrides["tile"] = None
     predictor = predictors.load(
-        folders, overrides=overrides, weights=None if weights is None else read_weights(weights), device=device
+        folders,
+        sha256=sha256,
+        overrides=overrides,
+        weights=None if weights is None else read_weights(weights),
+        device=device,
     )
     predictors.require_cubes(predictor)
     files, ignored = inputs_of(input, predictor.track, folders[0])

@@ -18,6 +18,7 @@ from hsengine.base.wording import listed
 from hsengine.project import Work
 from hsengine.stage import Trained
 from hsmodels import zoo
+from hsmodels.about import about
 from hsmodels.heldout import data_hash, division
 from hsmodels.params import Params
 from hsmodels.reconstruction import Reconstruction
@@ -61,7 +62,8 @@ def prepare(params: Params) -> Work:
         "wavelengths": [float(value) for value in BAND_GRID],
         "files": decides["files"],
     }
-    return Work(task, decides, data_hash(training, held_out), (len(training), len(held_out)), record)
+    counts = (len(training), len(held_out))
+    return Work(task, decides, data_hash(training, held_out), counts, record, about(record))
 
 
 def configuration(params: Params) -> dict[str, Any]:

@@ -124,16 +124,18 @@ def predict(
     input: Annotated[Path, typer.Option(help="A folder of images, or one file.")],
     output: Annotated[Path, typer.Option(help="Where the predictions go.")],
     model: Annotated[
-        list[Path], typer.Option(help="A folder that training wrote; given several times, an ensemble.")
+        list[Path], typer.Option(help="A trained model's folder or address; given several times, an ensemble.")
     ] = [paths.MODEL],  # noqa: B006
+    sha256: Annotated[str | None, typer.Option(help="Of the weights, where the address does not say it.")] = None,
     table: Annotated[Path | None, typer.Option(help="What is known of the images beside them (CSV).")] = None,
     checkpoint: Annotated[Literal["best", "last"], typer.Option(help="Which weights.")] = "best",
     device: Annotated[str | None, typer.Option(help="cpu or cuda; a GPU if there is one by default.")] = None,
 ) -> None:
     """Predict any folder of images with a trained model; no pipeline is needed."""
-    from hsengine import folder
+    from hsengine import folder, sources
     from hstasks import challenge
 
+    model = sources.locals_of(model, sha256)
     name = folder.record(model[0]).get(challenge.KEY)
     if name is None:
         raise UserError(f"{model[0]} is a model of no challenge of images: it was trained by another program.")
@@ -167,13 +169,13 @@ def summary() -> None:
 
 
 @app.command()
-def info(folder: Annotated[Path, typer.Argument(help="A folder that training wrote.")] = paths.MODEL) -> None:
+def info(model: Annotated[Path, typer.Argument(help="A trained model's folder or address.")] = paths.MODEL) -> None:
     """Print the record of a trained model: parameters, data, code, versions, checkpoints."""
     import json
 
-    from hsengine import folder as folders
+    from hsengine import folder, sources
 
-    typer.echo(json.dumps(folders.record(folder), indent=2))
+    typer.echo(json.dumps(folder.record(sources.local(model)), indent=2))
 
 
 class _OfChallenge(TyperGroup):

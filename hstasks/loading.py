@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from hsengine import folder as folders
+from hsengine import sources
 from hsengine.base import paths
 from hstasks import networks
 
@@ -27,21 +28,26 @@ class Record(folders.Record):
     model: Network
 
 
-def load(folder: str | Path = paths.MODEL, which: str = "best") -> tuple[nn.Module, dict[str, Any]]:
+def load(
+    source: str | Path = paths.MODEL, which: str = "best", *, sha256: str | None = None
+) -> tuple[nn.Module, dict[str, Any]]:
     """A trained model and its record.
 
     Args:
-        folder: a folder that training wrote.
+        source: a folder that training wrote, a hub's copy of one, or an address with a hash; see
+            `hsengine.sources.local`.
         which: `best`, `last`, or another checkpoint that the record names.
+        sha256: of the weights, where the address does not say it.
 
     Returns:
         The network in evaluation mode on the CPU. And the content of `config.json`, with the chosen
         checkpoint's part of it under `checkpoint`.
 
     Raises:
-        UserError: the folder is not a trained model's, or its weights are of another network.
+        UserError: the folder is not a trained model's, or its weights are of another network; or see
+            `hsengine.sources.local`.
     """
-    place = Path(folder)
+    place = sources.local(source, sha256)
     said = folders.read(place, Record)
     given = networks.parameters(said.model.name, said.model.params)
     if "weights" in given:

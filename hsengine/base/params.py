@@ -11,6 +11,8 @@ from typing import Any, ClassVar, TypeVar, get_args
 from pydantic import BaseModel, ConfigDict, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
+from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent
+from ruamel.yaml.parser import Parser
 
 from hsengine.base import reading
 from hsengine.base.errors import UserError
@@ -37,6 +39,19 @@ class Section(BaseModel):
 Schema = TypeVar("Schema", bound=Section)
 
 
+class _Shallow(Parser):  # type: ignore[misc]
+    """Ends at what nests too deep, before anything is made of it: the parser takes ever longer the deeper it is."""
+
+    depth = 0
+
+    def get_event(self) -> Any:
+        event = super().get_event()
+        self.depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
+        if self.depth > _DEEPEST:
+            raise RecursionError
+        return event
+
+
 def read_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Parse a YAML 1.2 mapping.
 
@@ -48,7 +63,9 @@ def read_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise UserError(f"There is no {file} here: run the command in the project's folder.")
     written = reading.text(file, "a YAML file")
     try:
-        content = YAML(typ="safe").load(written)
+        parser = YAML(typ="safe")
+        parser.Parser = _Shallow
+        content = parser.load(written)
         _count(content)
     except YAMLError as error:
         raise UserError(f"{file} is not valid YAML: {error}") from None

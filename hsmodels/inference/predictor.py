@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hsdata import layout
+from hsengine import sources
 from hsengine.base.errors import UserError
 from hsengine.base.files import file_hash
 from hsengine.base.params import validated
@@ -105,6 +106,7 @@ def load(
     folders: Iterable[str | os.PathLike[str]],
     settings: Predict | None = None,
     *,
+    sha256: str | None = None,
     overrides: Mapping[str, Any] | None = None,
     weights: NDArray[np.float64] | None = None,
     device: torch.device | str | None = None,
@@ -112,8 +114,9 @@ def load(
     """Load trained models as one predictor.
 
     Args:
-        folders: what training wrote; several make an ensemble.
+        folders: what training wrote, or addresses (see `hsengine.sources.local`); several make an ensemble.
         settings: how to predict; by default as the first model's parameters say.
+        sha256: of the weights of one model, where its address does not say it.
         overrides: keys of `predict` that replace those of `settings`.
         weights: (members, bands) of an ensemble; None for the mean.
         device: where to compute; a GPU if there is one by default.
@@ -122,7 +125,8 @@ def load(
         UserError: a folder holds no model, the models are of different tracks, bands or targets, the weights are
             for other models, or a setting is not allowed.
     """
-    places = [Path(place) for place in folders]
+    named = list(folders)
+    places = sources.locals_of(named, sha256)
     if settings is None:
         # Which models go together is said by the caller, not by the training of one.
         predict = read(places[0], checkpoint.Record).params.predict
@@ -131,11 +135,11 @@ def load(
     settings = validated(Predict, settings.model_dump() | dict(overrides or {}), "The settings of the prediction")
     where = device_named(device)
     members, records, configs = [], [], []
-    for place in places:
+    for name, place in zip(named, places, strict=True):
         model, config = checkpoint.load(place, settings.checkpoint)
         members.append(model.to(where))
         configs.append(config)
-        records.append(_record(place, settings.checkpoint, config))
+        records.append(_record(sources.shown(name), place, settings.checkpoint, config))
         _check_same(configs[0], config, (places[0], place))
     wavelengths = np.asarray(configs[0]["wavelengths"], dtype=np.float64)
     if weights is not None and weights.shape != (len(members), len(wavelengths)):
@@ -175,10 +179,10 @@ def of_params(params: Params, model: str | os.PathLike[str]) -> Predictor:
     return predictor
 
 
-def _record(place: Path, which: checkpoint.Which, config: Mapping[str, Any]) -> dict[str, Any]:
+def _record(source: str, place: Path, which: checkpoint.Which, config: Mapping[str, Any]) -> dict[str, Any]:
     """What a member is; the hash says which weights exactly."""
     return {
-        "folder": place.as_posix(),
+        "folder": source,
         "weights_file": file_of(which),
         "weights_blake2b": file_hash(place / file_of(which)),
         "config_blake2b": file_hash(place / CONFIG),

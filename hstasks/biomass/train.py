@@ -19,6 +19,7 @@ from hsengine.stage import Trained
 from hsengine.train.identity import content
 from hsengine.train.sampling import Sampler
 from hstasks import losses, networks
+from hstasks.about import about
 from hstasks.biomass import baselines, curriculum, split
 from hstasks.biomass.layout import TARGETS
 from hstasks.biomass.params import Params
@@ -30,6 +31,17 @@ from hstasks.regression import Losses, Regression
 
 MEASURE = "R2"
 _QUANTILE = 0.9
+
+ABOUT = about(
+    "biomass",
+    "regression",
+    "From a photo of a pasture from above, (3, height, width), and where the model has such inputs its metadata, the "
+    f"network makes grams: {', '.join(TARGETS)}.",
+    [
+        "Pictures of a state, season or species that was not trained on are another task: folds by state measure it.",
+        "The sums of green, dead and clover hold where `predict.repair` says so; the network's own need not.",
+    ],
+)
 
 
 def run(params: Params, *, params_file: Path | None = None, command: Sequence[str] | None = None) -> Trained:
@@ -89,7 +101,8 @@ def prepare(params: Params) -> Work:
         "files": files,
     }
     configuration = {name: dumped[name] for name in sections} | {"files": files}
-    return Work(task, configuration, content(training, held_out, CONTENT), (len(training), len(held_out)), record)
+    counts = (len(training), len(held_out))
+    return Work(task, configuration, content(training, held_out, CONTENT), counts, record, ABOUT)
 
 
 def divided(params: Params) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -18,6 +18,7 @@ from hsengine.base.files import file_hash, replacing
 from hsengine.project import Work
 from hsengine.stage import Trained
 from hstasks import networks
+from hstasks.about import about
 from hstasks.distillation import Teacher
 from hstasks.images.samples import ImageSamples
 from hstasks.landcover import draws, relabel, replicate, split, stages
@@ -28,6 +29,17 @@ from hstasks.landcover.task import LandCover, published_mapping
 from hstasks.losses import Loss, Supervision
 
 _SECTIONS = ("data", "learns", "model", "input", "augment", "loss", "smoothing", "auxiliary", "replicas", "draws")
+ABOUT = about(
+    "landcover",
+    "segmentation",
+    "From an aerial tile, (bands, height, width), the network makes logits of the classes of land cover, "
+    "(classes, height, width); class 0 is background, which is no truth.",
+    [
+        "Bands, their order, the value that counts as white and the size of a pixel on the ground are those of the "
+        "training tiles.",
+        "Minorities are few: look at the score of each class in `metrics.json` before using one.",
+    ],
+)
 _DECIDES = (*_SECTIONS, "crops", "oem", "distillation", "stage")
 
 
@@ -129,7 +141,7 @@ def prepare(params: Params) -> Work:
     }
     parts = [training, held_out] if second is None else [training, held_out, second]
     configuration = {name: dumped[name] for name in _DECIDES} | {"files": files}
-    return Work(task, configuration, data_hash(division, parts), (len(training), len(held_out)), record)
+    return Work(task, configuration, data_hash(division, parts), (len(training), len(held_out)), record, ABOUT)
 
 
 def check(params: Params) -> None:

@@ -14,11 +14,13 @@ from hsengine import folder as folders
 from hsengine.base import paths
 from hsengine.base.errors import UserError
 from hsengine.base.files import file_hash
+from hsengine.card import card
 from hstasks import networks
 from hstasks.lenses import params
 from hstasks.lenses.layout import BANDS
 from hstasks.lenses.preprocess import PublishedPreprocess
 from hstasks.lenses.samples import Sight
+from hstasks.lenses.train import ABOUT
 from hstasks.networks import convnextv2
 from hstasks.networks.weights import read_state
 
@@ -94,7 +96,7 @@ def run(
     """
     folders.check_place(folder)
     network, record = import_checkpoint(path, section)
-    folders.save(folder, {"best": network.state_dict()}, record)
+    folders.save(folder, {"best": network.state_dict()}, record, card(ABOUT, record))
     return Summary(folder, record["model"]["name"], sum(value.numel() for value in network.parameters()))
 
 

@@ -17,6 +17,7 @@ from hsengine.base.wording import close_matches
 from hsengine.project import Work
 from hsengine.stage import Trained
 from hstasks import networks
+from hstasks.about import about
 from hstasks.classification import Classification
 from hstasks.lenses import catalog as catalogs
 from hstasks.lenses import samples as seen
@@ -25,6 +26,17 @@ from hstasks.lenses.convert import Store
 from hstasks.lenses.ensemble import SPLIT_KEY
 from hstasks.lenses.params import Params
 from hstasks.lenses.samples import Sample
+
+ABOUT = about(
+    "lenses",
+    "classification",
+    "From a cutout of the sky, (bands, height, width), prepared as `input` of `config.json` says, the network makes "
+    "the logit of a strong gravitational lens.",
+    [
+        "Logits are no probabilities until `hstasks evaluate` has fitted temperature and threshold on validation.",
+        "Lenses are far rarer in the sky than in training: at the same threshold most of what is found is none.",
+    ],
+)
 
 
 def run(params: Params, *, params_file: Path | None = None, command: Sequence[str] | None = None) -> Trained:
@@ -79,6 +91,7 @@ def prepare(params: Params) -> Work:
         data_hash(training, held_out, frame),
         (len(training), len(held_out)),
         record,
+        ABOUT,
     )
 
 

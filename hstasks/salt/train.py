@@ -14,6 +14,7 @@ from hsengine.base.files import file_hash
 from hsengine.project import Work
 from hsengine.stage import Trained
 from hstasks import networks
+from hstasks.about import about
 from hstasks.images import split as splits
 from hstasks.losses import Loss, Supervision
 from hstasks.salt.division import data_hash, divided
@@ -23,6 +24,18 @@ from hstasks.segmentation import Segmentation
 
 LOSSES = {"lovasz": "lovasz_hinge", "bcedice": "bce_dice"}
 """Names that the published system has for losses."""
+
+ABOUT = about(
+    "salt",
+    "segmentation",
+    "From a tile of a seismic image, padded and scaled as `params.input` of `config.json` says, the network makes "
+    "logits of salt, (1, height, width).",
+    [
+        "A mask takes more than a threshold of 0.5: `hstasks evaluate` fits the rules, and `outputs/metrics.json` says "
+        "which they are and what they are worth.",
+        "Tiles of 101 x 101 pixels of one survey; other processing of the seismic image is other data.",
+    ],
+)
 
 
 def run(params: Params, *, params_file: Path | None = None, command: Sequence[str] | None = None) -> Trained:
@@ -67,7 +80,7 @@ def prepare(params: Params) -> Work:
         "files": files,
     }
     counts = (len(training), len(held_out))
-    return Work(task, configuration, data_hash(training, held_out), counts, record)
+    return Work(task, configuration, data_hash(training, held_out), counts, record, ABOUT)
 
 
 def check(params: Params) -> None:

@@ -15,6 +15,7 @@ from hsdata.cube import BAND_GRID
 from hsdata.formats import image, mosaic
 from hsdata.testing import smooth_cube
 from hsengine.base.errors import UserError
+from hsengine.base.files import file_hash
 from hsmodels import predict
 from hsmodels.inference import reconstruct
 from hsmodels.inference import weights as ensemble
@@ -231,3 +232,18 @@ def test_wrong_options_and_models_are_named() -> None:
     CUBES.write_text("a file")
     with pytest.raises(UserError, match="is a file"):
         predict.run(INPUTS, CUBES, MODEL)
+
+
+def test_a_model_is_taken_from_an_address_by_its_hash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model_folder(MODEL, track=2)
+    rgb()
+    predict.run(INPUTS, CUBES, MODEL, format="npy")
+    expected = np.load(CUBES / "a.npy")
+    monkeypatch.setenv("HYPEROBJECT_STATE", str(tmp_path / "state"))
+    monkeypatch.setattr("hsengine.sources._download", lambda address, to: shutil.copy(MODEL / Path(address).name, to))
+    address, hash_ = Path("https://host/model.safetensors"), file_hash(MODEL / "model.safetensors", "sha256")
+    predict.run(INPUTS, CUBES, address, sha256=hash_, format="npy")
+    assert np.array_equal(np.load(CUBES / "a.npy"), expected)
+    assert provenance()["models"][0]["folder"] == "https://host/model.safetensors"
+    with pytest.raises(UserError, match="was not taken"):
+        predict.run(INPUTS, CUBES, address, sha256="0" * 64)

@@ -51,7 +51,8 @@ def _params(track=2, model="example", given=None, trackers=(), **changes):
 
 
 def _weights():
-    return {name: (paths.MODEL / name).read_bytes() for name in ("model.safetensors", "last.safetensors")}
+    """What a training makes, its model card among it."""
+    return {name: (paths.MODEL / name).read_bytes() for name in ("model.safetensors", "last.safetensors", "README.md")}
 
 
 @pytest.mark.parametrize("project", [1, 2], indirect=True, ids=["track 1", "track 2"])
@@ -76,6 +77,8 @@ def test_a_model_is_trained_scored_and_can_be_loaded(project):
     speed = json.loads(paths.THROUGHPUT.read_text())
     assert speed["samples"] == 6
     assert (paths.CURVES / "plots" / "metrics" / "val" / "by_category" / "1" / "SSC.tsv").exists()
+    card = (paths.MODEL / "README.md").read_text()
+    assert f"track-{project}" in card and "61 wavelengths from 400 to 1000 nm" in card and "By category:" in card
 
 
 def test_the_weights_have_the_keys_of_the_published_models(project):

@@ -27,7 +27,9 @@ class Killed(BaseException):
 
 
 def _weights(folder="outputs/model"):
-    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in Path(folder).glob("*.safetensors")}
+    """What a training makes, its model card among it."""
+    files = [*Path(folder).glob("*.safetensors"), Path(folder, "README.md")]
+    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 
 def test_a_trained_model_is_loaded_with_its_record(trained):
@@ -37,6 +39,8 @@ def test_a_trained_model_is_loaded_with_its_record(trained):
     output = model(torch.zeros(2, 1, 104, 104))
     assert output.logits.shape == (2, 1, 104, 104)
     assert not model.training
+    card = Path("outputs/model/README.md").read_text()
+    assert "pipeline_tag: image-segmentation" in card and "logits of salt" in card
 
 
 def test_a_killed_training_goes_on_to_the_same_weights_to_the_bit(project, monkeypatch):
