@@ -24,7 +24,7 @@ from hsengine.base.wording import close_matches, listed, some
 # Unknown ids for which a close one is sought: each takes a while in a large catalog.
 _HINTS = 5
 
-__all__ = ["Check", "Decision", "Leak", "check", "folds", "leaks", "make", "read", "run", "write"]
+__all__ = ["Check", "Decision", "Leak", "check", "folds", "independent", "leaks", "make", "read", "run", "write"]
 
 
 @dataclass(frozen=True)
@@ -145,6 +145,11 @@ def folds(catalog: pd.DataFrame, count: int, seed: int) -> list[list[str]]:
         tallies[place].update(names[name] for name in unit)
     order = {name: place for place, name in enumerate(frame["id"].tolist())}
     return [sorted(fold, key=order.__getitem__) for fold in found]
+
+
+def independent(catalog: pd.DataFrame) -> int:
+    """How many units of samples there are that share neither group nor content; 0 where none has a cube."""
+    return len(set(_units(_labelled(catalog)))) if len(catalog) else 0
 
 
 def write(decision: Decision, folder: str | os.PathLike[str]) -> None:

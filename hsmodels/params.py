@@ -78,6 +78,8 @@ class Params(DataParams, TrainingParams):
     models: dict[str, dict[str, Any]] = Field(default_factory=dict)
     # The closed-form model that the trained one corrects.
     residual: str = "kernel_ridge"
+    # Closed-form models that training sees instead, each solved without one fold of the groups; 0: the same one.
+    residual_folds: int = Field(0, ge=0)
     # A learned bias for each column and band of the frame.
     stripes: bool = True
     loss: Loss = Loss()

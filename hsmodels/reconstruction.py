@@ -18,7 +18,7 @@ from hsdata.batches.dataset import CubeDataset
 from hsdata.cube import BAND_GRID
 from hsdata.params import Augment
 from hsengine.train.task import Batch, Direction, Row, Task, means
-from hsmodels import losses, pictures, scoring, zoo
+from hsmodels import crossfit, losses, pictures, scoring, zoo
 from hsmodels.inference import device_of, finish
 from hsmodels.params import Params
 from hsmodels.resident import ResidentSamples
@@ -59,6 +59,8 @@ class Reconstruction(Task):
         closed = self.is_closed_form(self.model())
         self._training = self._samples(training, None if closed else params.augment, learning=True)
         self._held_out = self._samples(held_out, None, learning=False)
+        self._folds = self._divided()
+        self._cross_fitted: crossfit.CrossFitted | None = None
 
     def model(self) -> nn.Module:
         """The model of `params.yaml`, from the track's batch to (B, bands, H, W)."""
@@ -80,7 +82,8 @@ class Reconstruction(Task):
 
     def losses(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Mapping[str, Tensor]]:
         """The loss of each sample, (B,), and its parts."""
-        values, parts = self.loss(self._prediction(model, batch), batch["target"])
+        start = None if self._cross_fitted is None else self._cross_fitted(batch["input"], batch["index"])
+        values, parts = self.loss(self._prediction(model, batch, start), batch["target"])
         return values, parts
 
     def progress(self, done: float) -> None:
@@ -119,16 +122,32 @@ class Reconstruction(Task):
         return {"comparison": pictures.pixels(figure)}
 
     def prepare(self, model: nn.Module) -> bool:
-        """Solve for the closed-form model that the trained one corrects, on whole frames as they are."""
+        """Solve for the closed-form model that the trained one corrects, on whole frames as they are.
+
+        With `residual_folds`, also for those that training sees in its place.
+        """
         base = zoo.base_of(model)
         if base is None:
             return False
-        place = device_of(base, torch.empty(0))
-        samples = self._samples(self._rows, None, learning=False)
-        numbers = tqdm(range(len(samples)), desc=f"solving for {self.params.residual}", unit="sample", disable=None)
-        pairs = (samples[0, number, 0] for number in numbers)
-        zoo.fit(base, ((pair["input"][None].to(place), pair["target"][None].to(place)) for pair in pairs))
+        name = self.params.residual
+        self._solve(base, self._rows, f"solving for {name}")
+        if self._folds:
+            bases = self._fresh_bases(device_of(base, torch.empty(0)))
+            for number, (fold, places) in enumerate(zip(bases, self._folds, strict=True)):
+                rows = crossfit.without(self._rows, places)
+                self._solve(fold, rows, f"solving for {name} without fold {number + 1} of {len(bases)}")
+            self._cross_fitted = crossfit.CrossFitted(bases, self._folds)
         return True
+
+    def state_dict(self) -> Mapping[str, Any]:
+        """The closed forms that training sees, where they are cross-fitted."""
+        return {} if self._cross_fitted is None else {"cross_fitted": self._cross_fitted.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Put back what `state_dict` gave."""
+        if "cross_fitted" in state:
+            self._cross_fitted = crossfit.CrossFitted(self._fresh_bases(torch.device("cpu")), self._folds)
+            self._cross_fitted.load_state_dict(state["cross_fitted"])
 
     def is_closed_form(self, model: nn.Module) -> bool:
         """Whether the network is solved for."""
@@ -146,10 +165,30 @@ class Reconstruction(Task):
         widest = max((int(width) for rows in tables for width in rows["width"]), default=0)
         return {"residual": params.residual, "stripes": widest if params.stripes else 0}
 
-    def _prediction(self, model: nn.Module, batch: Batch) -> Tensor:
+    def _divided(self) -> list[list[int]]:
+        """Places of the training samples by the fold whose closed form serves them; none without cross-fitting."""
+        if self.around["residual"] == "none" or self.params.residual_folds < 2:
+            return []
+        return crossfit.folds_of(self._rows, self.params.residual_folds, self.params.seed)
+
+    def _fresh_bases(self, device: torch.device) -> list[nn.Module]:
+        params = self.params
+        made = (zoo.for_track(params.residual, params.track, {}, bands=len(self.wavelengths)) for _ in self._folds)
+        return [base.to(device) for base in made]
+
+    def _solve(self, base: nn.Module, rows: pd.DataFrame, label: str) -> None:
+        """Solve for a closed form, reading the samples one by one, whole."""
+        place = device_of(base, torch.empty(0))
+        samples = self._samples(rows, None, learning=False)
+        numbers = tqdm(range(len(samples)), desc=label, unit="sample", disable=None)
+        pairs = (samples[0, number, 0] for number in numbers)
+        zoo.fit(base, ((pair["input"][None].to(place), pair["target"][None].to(place)) for pair in pairs))
+
+    def _prediction(self, model: nn.Module, batch: Batch, start: Tensor | None = None) -> Tensor:
+        given = {} if start is None else {"start": start}
         if self.around["stripes"]:
-            return model(batch["input"], batch["columns"], batch["transposed"])  # type: ignore[no-any-return]
-        return model(batch["input"])  # type: ignore[no-any-return]
+            return model(batch["input"], batch["columns"], batch["transposed"], **given)  # type: ignore[no-any-return]
+        return model(batch["input"], **given)  # type: ignore[no-any-return]
 
     def _samples(self, rows: pd.DataFrame, augment: Augment | None, *, learning: bool) -> CubeDataset | ResidentSamples:
         params = self.params

@@ -74,6 +74,7 @@ def configuration(params: Params) -> dict[str, Any]:
         "model": params.model,
         "models": {params.model: given},
         "residual": params.residual,
+        "residual_folds": params.residual_folds,
         "stripes": params.stripes,
         "files": dict(_files(given)),
         "loss": params.loss.model_dump(mode="json"),

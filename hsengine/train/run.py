@@ -118,6 +118,8 @@ def _prepare(session: Session, model: nn.Module) -> None:
         changed = session.task.prepare(model) or bool(session.settings.start)
     if session.processes.sums([float(changed)])[0]:
         model.load_state_dict(session.processes.from_first(weights_of(model)))
+        if session.processes.world > 1:
+            session.task.load_state_dict(session.processes.from_first(dict(session.task.state_dict())))
 
 
 def _resume(loop: Loop, state: Mapping[str, Any]) -> None:

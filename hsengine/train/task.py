@@ -166,6 +166,7 @@ class Task(ABC):
         """Fill in what a fresh model needs before the first update, such as a part that is solved for.
 
         Called on one process, with the model on its device; not for one that goes on from a saved state.
+        The others get the model's weights and, by `load_state_dict`, the task's state.
 
         Returns:
             Whether anything changed.

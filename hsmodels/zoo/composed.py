@@ -24,12 +24,18 @@ class Residual(nn.Module):
         self.net, self.base = net, base
         self.gain = nn.Parameter(torch.zeros(bands, 1, 1))
 
-    def forward(self, batch: Tensor) -> Tensor:
-        """A track's batch → (B, bands, H, W)."""
-        with torch.no_grad(), torch.autocast(batch.device.type, enabled=False):
-            base: Tensor = self.base(batch.float())
+    def forward(self, batch: Tensor, start: Tensor | None = None) -> Tensor:
+        """A track's batch → (B, bands, H, W).
+
+        Args:
+            batch: as for `net`.
+            start: (B, bands, H, W), instead of what `base` makes of the batch.
+        """
+        if start is None:
+            with torch.no_grad(), torch.autocast(batch.device.type, enabled=False):
+                start = self.base(batch.float())
         change: Tensor = self.net(batch)
-        return base + self.gain * change
+        return start + self.gain * change
 
 
 class Striped(nn.Module):
@@ -49,15 +55,22 @@ class Striped(nn.Module):
         self.net = net
         self.bias = nn.Parameter(torch.zeros(bands, width))
 
-    def forward(self, batch: Tensor, columns: Tensor | None = None, transposed: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        batch: Tensor,
+        columns: Tensor | None = None,
+        transposed: Tensor | None = None,
+        start: Tensor | None = None,
+    ) -> Tensor:
         """A track's batch → (B, bands, H, W).
 
         Args:
             batch: as for `net`.
             columns: (B, n) int64, the frame's column that each output column shows, n = W.
             transposed: (B,) bool, where true `columns` belong to the output's rows, n = H.
+            start: (B, bands, H, W), what a `Residual` corrects instead of its own base.
         """
-        cube: Tensor = self.net(batch)
+        cube: Tensor = self.net(batch) if start is None else self.net(batch, start)
         if columns is None:
             return cube
         lines = self.bias[:, columns].transpose(0, 1)
