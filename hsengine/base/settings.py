@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -30,6 +30,8 @@ OPTIMIZERS = (
     *("rprop", "sgd"),
 )
 """Classes of torch.optim, in lower case, that make an update from one gradient of dense parameters."""
+LOOKAHEAD = "lookahead_"
+"""Before an optimiser's name: it looks ahead, and the weights follow it half-way every few updates."""
 _UNFIT = {
     "lbfgs": "it computes the loss several times an update",
     "sparseadam": "it is for sparse gradients, and these are dense",
@@ -70,14 +72,16 @@ class Train(Section):
     # A model's folder whose weights are started from, and patterns (fnmatch) of the keys that are left as they are.
     start: str | None = None
     start_without: list[str] = Field(default_factory=list)
-    # A class of torch.optim, by its name in any case, and further arguments of it.
+    # A class of torch.optim, by its name in any case, and further arguments of it; `lookahead_` before the name wraps
+    # it in timm's Lookahead, with arguments lookahead_k and lookahead_alpha.
     optimizer: str = "adam"
     optimizer_options: dict[str, Any] = Field(default_factory=dict)
     lr: float = Field(1e-3, gt=0.0)
     weight_decay: float = Field(0.0, ge=0.0)
     schedule: Literal["cosine", "step", "exponential", "plateau", "onecycle", "none"] = "cosine"
-    # Equal cycles of `cosine`, each of which begins at `lr` again.
-    cycles: int = Field(1, ge=1)
+    # Cycles of `cosine`, each of which begins at `lr` again: how many equal ones, or their relative lengths, such as
+    # [1, 2, 4].
+    cycles: Annotated[int, Field(ge=1)] | Annotated[list[Annotated[float, Field(gt=0.0)]], Field(min_length=1)] = 1
     warmup_epochs: float = Field(1, ge=0)
     min_lr: float = Field(1e-6, ge=0.0)
     # Factor of `step` (every `step_epochs`), `exponential` (every epoch) and `plateau`.
@@ -107,17 +111,24 @@ class Train(Section):
     channels_last: bool = False
     gradient_checkpointing: bool = False
 
+    @property
+    def cycle_lengths(self) -> list[float]:
+        """The share of the training, after the warm-up, that each of `cycles` has."""
+        lengths = [1.0] * self.cycles if isinstance(self.cycles, int) else self.cycles
+        return [length / sum(lengths) for length in lengths]
+
     @field_validator("optimizer")
     @classmethod
     def _known(cls, name: str) -> str:
-        if name.lower() not in OPTIMIZERS:
-            hint = f" ({_UNFIT[name.lower()]})" if name.lower() in _UNFIT else close_matches(name.lower(), OPTIMIZERS)
+        bare = name.lower().removeprefix(LOOKAHEAD)
+        if bare not in OPTIMIZERS:
+            hint = f" ({_UNFIT[bare]})" if bare in _UNFIT else close_matches(bare, OPTIMIZERS)
             raise ValueError(f"known are {', '.join(OPTIMIZERS)}{hint}")
         return name
 
     @model_validator(mode="after")
     def _consistent(self) -> Train:
-        if self.cycles > 1 and self.schedule != "cosine":
+        if len(self.cycle_lengths) > 1 and self.schedule != "cosine":
             raise ValueError("train.cycles above 1 needs train.schedule cosine")
         if self.kept == "cycles" and self.best_k > 1:
             raise ValueError("train.best_k above 1 needs train.kept best; cycles keeps one of each")

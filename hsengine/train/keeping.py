@@ -28,7 +28,7 @@ class Keeper:
     def __init__(self, settings: Train, direction: Direction) -> None:
         self.settings = settings
         self._by_cycle = settings.kept == "cycles"
-        self._ends = cycle_ends(settings) if self._by_cycle or settings.cycles > 1 else set()
+        self._ends = cycle_ends(settings) if self._by_cycle or len(settings.cycle_lengths) > 1 else set()
         self.best = BestOnes(1 if self._by_cycle else settings.best_k, direction)
         self._of_cycles: list[Checkpoint] = []
 

@@ -1,9 +1,9 @@
-"""Any optimiser of `torch.optim`, by its name, with the task's parameter groups."""
+"""Any optimiser of `torch.optim`, by its name, with the task's parameter groups, and Lookahead around it."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -12,10 +12,12 @@ from torch.optim import Optimizer
 
 from hsengine.base.errors import UserError
 from hsengine.base.reading import reason
-from hsengine.base.settings import Train
+from hsengine.base.settings import LOOKAHEAD, Train
 from hsengine.base.wording import close_matches
 from hsengine.train.task import Group
 
+# Arguments of Lookahead, by what train.optimizer_options calls them.
+_AHEAD = {"lookahead_alpha": "alpha", "lookahead_k": "k"}
 _FUSED = ("adam", "adamw", "sgd")
 # Other parameters, or the engine itself, say these.
 _SAID = {
@@ -35,7 +37,7 @@ def check(settings: Train) -> None:
         UserError: names the key and what is allowed.
     """
     name = settings.optimizer.lower()
-    taken = _arguments(name)
+    taken = _arguments(name.removeprefix(LOOKAHEAD)) | (_AHEAD.keys() if name.startswith(LOOKAHEAD) else set())
     for key in settings.optimizer_options:
         if key in _SAID:
             raise UserError(f"train.optimizer_options.{key}: {_SAID[key]} says that; take it out.")
@@ -86,11 +88,12 @@ def build(settings: Train, groups: Sequence[Group], *, fused: bool) -> Optimizer
     check(settings)
     if not groups:
         raise UserError("The model has no parameter to train: see which parts of it are frozen.")
-    name = settings.optimizer.lower()
+    name = settings.optimizer.lower().removeprefix(LOOKAHEAD)
     made, taken = _class(name), _arguments(name)
     options: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in settings.optimizer_options.items()
     }
+    ahead = {word: options.pop(key) for key, word in _AHEAD.items() if key in options}
     if "weight_decay" in taken:
         options["weight_decay"] = settings.weight_decay
     if fused and name in _FUSED and not options.get("foreach"):
@@ -98,10 +101,25 @@ def build(settings: Train, groups: Sequence[Group], *, fused: bool) -> Optimizer
     try:
         described = [_group(group, settings, decays="weight_decay" in taken) for group in groups]
         optimizer: Optimizer = made(described, lr=settings.lr, **options)
-        return optimizer
+        return _ahead_of(optimizer, ahead) if settings.optimizer.lower().startswith(LOOKAHEAD) else optimizer
     except (TypeError, ValueError, RuntimeError) as error:
         told = f"{settings.optimizer} with train.optimizer_options {settings.optimizer_options}"
         raise UserError(f"train.optimizer: {told} cannot be used: {reason(error)}") from error
+
+
+def _ahead_of(optimizer: Optimizer, options: Mapping[str, Any]) -> Optimizer:
+    """Lookahead around an optimiser: every k updates the weights go the share alpha of the way that it went.
+
+    Source: Zhang et al.: Lookahead Optimizer: k steps forward, 1 step back, NeurIPS 2019.
+    """
+    try:
+        from timm.optim.lookahead import Lookahead
+    except ImportError:
+        raise UserError(
+            f"train.optimizer: '{LOOKAHEAD}' needs timm: pip install -e '.[tasks]', or take it away."
+        ) from None
+    wrapped: Optimizer = Lookahead(optimizer, **options)  # type: ignore[no-untyped-call]
+    return wrapped
 
 
 def _group(group: Group, settings: Train, *, decays: bool) -> dict[str, Any]:

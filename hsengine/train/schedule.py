@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -94,8 +95,15 @@ class Schedule:
 
     def _in_cycle(self, share: float) -> float:
         """The share of the running cycle that is done, from the share of all."""
-        cycles = self.settings.cycles
-        return share * cycles - min(int(share * cycles), cycles - 1)
+        start, lengths = 0.0, self.settings.cycle_lengths
+        for length in lengths[:-1]:
+            # Ends that are reached but for the last bits are reached.
+            if share < start + length - 1e-9:
+                break
+            start += length
+        else:
+            length = lengths[-1]
+        return max(0.0, share - start) / length
 
     def _onecycle(self, done: float, total: float) -> float:
         """Up by a cosine, then down; a given warm-up takes the place of the rise."""
@@ -121,11 +129,11 @@ def cycle_ends(settings: Train) -> set[int]:
         UserError: a cycle has no whole epoch.
     """
     warmup = min(settings.warmup_epochs, settings.epochs)
-    length = (settings.epochs - warmup) / settings.cycles
-    if length < 1 - 1e-9:
+    shares, total = settings.cycle_lengths, settings.epochs - warmup
+    if min(shares) * total < 1 - 1e-9:
         raise UserError(
-            f"train.cycles: {settings.cycles} cycles in {settings.epochs - warmup:g} epochs after the warm-up are "
-            "shorter than an epoch: raise train.epochs, or lower train.cycles."
+            f"train.cycles: {len(shares)} cycles in {total:g} epochs after the warm-up are shorter than an epoch: "
+            "raise train.epochs, or lower train.cycles."
         )
     # Ends that are whole numbers but for the last bits count as such.
-    return {math.floor(warmup + length * (number + 1) + 1e-9) - 1 for number in range(settings.cycles)}
+    return {math.floor(warmup + share * total + 1e-9) - 1 for share in itertools.accumulate(shares)}

@@ -1,83 +1,145 @@
-"""The verb `leak`: what a random split of overlapping tiles flatters, shown with the same model and training."""
+"""The verb `leak`: what a random split of overlapping tiles flatters, shown with the same model on the same tiles.
+
+Half of the tiles that the blocked split validates on are measured, drawn anew each time. The network learns twice:
+from tiles of the blocked split's training, and from tiles drawn from all the others, as a random split has them, those
+that overlap the measured ones among them. Tiles measured, number of tiles learned from, first weights and updates are
+the same; so are the classes.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from torch.utils.data import default_collate
+from tqdm import tqdm
 
+from hsengine.base.errors import UserError
+from hsengine.evaluate import shown
+from hsengine.study.table import Value
 from hstasks import networks
-from hstasks.landcover import catalog, ground, split, stages
+from hstasks.landcover import catalog, ground, split
 from hstasks.landcover.classes import CLASSES
-from hstasks.landcover.params import Params, Split
+from hstasks.landcover.params import Params
 from hstasks.landcover.samples import samples
 from hstasks.landcover.scoring import Tally, add, summed
 from hstasks.landcover.task import MEASURE
 from hstasks.landcover.train import parameters, supervision
 
-UPDATES = 150
+UPDATES, DRAWS = 150, 3
+RANDOM, BLOCKED = "random", "blocked"
 
 
 @dataclass(frozen=True)
 class Row:
-    """One split: how much ground its validation shares with training, and the score."""
+    """One way to split, over the draws.
+
+    Attributes:
+        strategy: random or blocked.
+        tiles: how many are learned from.
+        shared: the share of the measured ground that they show, mean over the draws.
+        scores: of each draw; None where no class is there.
+    """
 
     strategy: str
     tiles: int
     shared: float
-    score: float | None
+    scores: list[float | None]
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What each split says of the same model."""
+    """What each split says of the same model, and on how many tiles."""
 
     rows: list[Row]
+    measured: int
+
+    @property
+    def difference(self) -> Value | None:
+        """What the random split says beyond the blocked one, draw by draw."""
+        both = {row.strategy: row.scores for row in self.rows}
+        pairs = zip(both[RANDOM], both[BLOCKED], strict=True)
+        return Value.of([one - other for one, other in pairs if one is not None and other is not None])
 
     def __str__(self) -> str:
-        lines = [f"{'split':10}{'training tiles':>16}{'shared ground':>16}{MEASURE:>20}"]
+        lines = [f"{'split':10}{'training tiles':>16}{'shared ground':>16}{MEASURE:>20}  by draw"]
         for row in self.rows:
-            score = "undefined" if row.score is None else f"{row.score:.4f}"
-            lines.append(f"{row.strategy:10}{row.tiles:>16}{row.shared:>16.1%}{score:>20}")
-        return "\n".join([*lines, "The same network, updates and number of training tiles; only the split differs."])
+            mean = Value.of([score for score in row.scores if score is not None])
+            each = " ".join(shown(score) for score in row.scores)
+            lines.append(f"{row.strategy:10}{row.tiles:>16}{row.shared:>16.1%}{mean or 'undefined'!s:>20}  {each}")
+        found = self.difference
+        if found is not None:
+            told = "" if found.n < 2 else ", told from zero" if found.is_told_from_zero else ", not told from zero"
+            lines.append(
+                f"The random split says {found.mean:+.4f} more (± {found.spread or 0.0:.4f} over draws{told})."
+            )
+        return "\n".join(
+            [*lines, f"Measured on the same {self.measured} tiles, with the same network, updates and first weights."]
+        )
 
 
-def run(params: Params, *, updates: int = UPDATES) -> Summary:
-    """Train the network of the parameters by a random and by a blocked split of the pool, and score both."""
-    chosen = stages.resolved(params)
+def run(params: Params, *, updates: int = UPDATES, draws: int = DRAWS) -> Summary:
+    """Train the network of the parameters as by a random and as by a blocked split of the pool, and score both.
+
+    `stages` and `stage` play no part: what is trained are the parameters as they stand.
+
+    Args:
+        params: of the file.
+        updates: of each training.
+        draws: how often the measured tiles are drawn.
+
+    Raises:
+        UserError: catalog or split are missing, or tiles have no footprints.
+    """
     frame = catalog.load()
     own = split.load()
     # Not a test tile takes part.
     pool = frame[frame["id"].map(own.roles).isin((split.TRAIN, split.VAL, split.DROPPED))]
-    pool = pool[pool["mask"] != ""].reset_index(drop=True)
-    divided = {}
-    for strategy in ("random", "blocked"):
-        settings = Split(strategy=strategy, folds=chosen.split.folds, fold=chosen.split.fold, gap=chosen.split.gap)
-        made = split.divide(pool, settings)
-        divided[strategy] = [pool[pool["id"].map(made.roles) == role] for role in (split.TRAIN, split.VAL)]
-    count = min(len(parts[0]) for parts in divided.values())
-    rows = []
-    for strategy, (training, held_out) in divided.items():
-        order = np.random.Generator(np.random.PCG64(chosen.seed)).permutation(len(training))[:count]
-        learned = training.iloc[np.sort(order)].reset_index(drop=True)
-        measured = held_out.reset_index(drop=True)
-        shared = ground.shared(measured, learned)
-        rows.append(Row(strategy, count, shared, _score(chosen, learned, measured, updates)))
-    return Summary(rows)
+    pool = pool[pool["mask"] != ""].sort_values("id", ignore_index=True)
+    settings = params.split.model_copy(update={"strategy": BLOCKED, "test_sites": [], "test_fold": None})
+    made = split.divide(pool, settings)
+    apart, strip = (pool[pool["id"].map(made.roles) == role] for role in (split.TRAIN, split.VAL))
+    if len(strip) < 2:
+        raise UserError("The blocked split validates on a single tile: lower split.folds or set another split.fold.")
+    count = len(apart)
+    found: dict[str, list[tuple[float, float | None]]] = {RANDOM: [], BLOCKED: []}
+    half = len(strip) // 2
+    with tqdm(total=2 * draws * updates, desc="training", unit="update", disable=None) as bar:
+        for draw in range(draws):
+            random = np.random.Generator(np.random.PCG64([params.seed, draw]))
+            measured = _some(strip, half, random)
+            others = pool[~pool["id"].isin(measured["id"])]
+            for strategy, tiles in ((RANDOM, others), (BLOCKED, apart)):
+                learned = _some(tiles, count, random)
+                score = _score(params, learned, measured, updates, params.seed + draw, bar.update)
+                found[strategy].append((ground.shared(measured, learned), score))
+    rows = [
+        Row(name, count, float(np.mean([share for share, _ in each])), [score for _, score in each])
+        for name, each in found.items()
+    ]
+    return Summary(rows, half)
 
 
-def _score(params: Params, training: Any, held_out: Any, updates: int) -> float | None:
+def _some(rows: pd.DataFrame, count: int, random: np.random.Generator) -> pd.DataFrame:
+    """So many of the rows, drawn without replacement, in their order."""
+    return rows.iloc[np.sort(random.permutation(len(rows))[:count])].reset_index(drop=True)
+
+
+def _score(
+    params: Params, training: Any, held_out: Any, updates: int, seed: int, step: Callable[[], object]
+) -> float | None:
     """Train from the seed for so many updates, and score."""
-    torch.manual_seed(params.seed)
+    torch.manual_seed(seed)
     bands = params.data.bands or int(training["channels"].iloc[0])
     model = networks.build(params.model.network, parameters(params), bands, CLASSES)
     loss = supervision(params)
-    tiles = samples(training, params.data, params.input, augment=params.augment, crops=params.crops, seed=params.seed)
+    tiles = samples(training, params.data, params.input, augment=params.augment, crops=params.crops, seed=seed)
     optimizer = torch.optim.AdamW(model.parameters(), lr=params.train.lr, weight_decay=params.train.weight_decay)
-    random = np.random.Generator(np.random.PCG64([params.seed, 1]))
+    random = np.random.Generator(np.random.PCG64([seed, 1]))
     for update in range(updates):
         for group in optimizer.param_groups:
             group["lr"] = params.train.lr * (1.0 - update / updates)
@@ -87,6 +149,7 @@ def _score(params: Params, training: Any, held_out: Any, updates: int) -> float 
         optimizer.zero_grad()
         values.mean().backward()
         optimizer.step()
+        step()
     model.eval()
     measured, tally = samples(held_out, params.data, params.input), Tally()
     with torch.no_grad():

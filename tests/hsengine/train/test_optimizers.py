@@ -67,6 +67,8 @@ def test_arguments_of_an_optimizer_are_handed_on(tmp_path):
         ({"optimizer": "sgd", "optimizer_options": {"momentum": -1}}, r"Invalid momentum value: -1"),
         ({"optimizer_options": {"betas": "high"}}, r"train\.optimizer: adam with .* cannot be used"),
         ({"optimizer": "rprop", "weight_decay": 0.1}, r"train\.weight_decay: rprop has none"),
+        ({"optimizer_options": {"lookahead_k": 5}}, r"optimizer_options\.lookahead_k: adam has no such argument"),
+        ({"optimizer": "lookahead_sgd", "optimizer_options": {"lookahead_k": 0}}, r"Invalid lookahead steps: 0"),
     ],
 )
 def test_what_an_optimizer_cannot_be_given_is_told_by_its_key(tmp_path, changes, message):
@@ -102,6 +104,29 @@ def test_groups_have_rates_and_decays_of_their_own(tmp_path):
     for name in others:
         assert torch.equal(whole[name], tenth[name])
         assert torch.equal(whole[name], frozen[name])
+
+
+def test_lookahead_goes_half_the_way_every_few_updates():
+    pytest.importorskip("timm")
+    weight = nn.Parameter(torch.zeros(1))
+    given = settings(optimizer="lookahead_SGD", lr=1.0, optimizer_options={"lookahead_k": 2})
+    made = optimizers.build(given, [Group([weight])], fused=False)
+    found = []
+    for _ in range(4):
+        weight.grad = torch.full((1,), -1.0)
+        made.step()
+        found.append(float(weight.detach()))
+    # The slow weights begin where the first look ahead ends.
+    assert found == [1.0, 2.0, 3.0, 3.0]
+
+
+def test_lookahead_is_resumed_where_it_was(tmp_path):
+    pytest.importorskip("timm")
+    changes = {"optimizer": "lookahead_adamw", "optimizer_options": {"lookahead_k": 2}, "state_minutes": 1e-9}
+    whole = trained(tmp_path / "whole", **changes)
+    stopped = trained(tmp_path / "parts", max_minutes=1e-9, **changes)
+    assert not same(stopped.last.weights, whole.last.weights)
+    assert same(trained(tmp_path / "parts", **changes).last.weights, whole.last.weights)
 
 
 def test_a_parameter_in_no_group_or_in_two_is_a_mistake_of_the_task(tmp_path):

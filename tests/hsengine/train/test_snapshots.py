@@ -21,6 +21,13 @@ def test_a_cosine_begins_again_with_every_cycle():
     assert _rates(epochs=7, cycles=3, warmup_epochs=1)[1:] == pytest.approx([1.0, 0.505, 1.0, 0.505, 1.0, 0.505, 0.01])
 
 
+def test_cycles_may_differ_in_length():
+    short, long = _rates(epochs=3), _rates(epochs=6)
+    assert _rates(epochs=9, cycles=[1, 2]) == pytest.approx([*short[:3], *long])
+    assert cycle_ends(settings(epochs=105, cycles=[1, 2, 4])) == {14, 44, 104}
+    assert _rates(epochs=9, cycles=[2.0]) == _rates(epochs=9)
+
+
 def test_a_cycles_last_epoch_is_the_last_before_the_restart():
     assert cycle_ends(settings(epochs=9, cycles=3)) == {2, 5, 8}
     assert cycle_ends(settings(epochs=10, cycles=3, warmup_epochs=1)) == {3, 6, 9}
@@ -63,6 +70,7 @@ def test_the_mean_of_several_takes_the_place_of_the_best_only_where_it_measures_
     ("changes", "message"),
     [
         ({"cycles": 2, "schedule": "step"}, r"train\.cycles above 1 needs train\.schedule cosine"),
+        ({"cycles": [1, 2], "schedule": "step"}, r"train\.cycles above 1 needs train\.schedule cosine"),
         ({"kept": "cycles", "best_k": 2}, r"train\.best_k above 1 needs train\.kept best"),
     ],
 )

@@ -129,11 +129,22 @@ def test_a_map_lies_where_its_scene_does(project):
     np.testing.assert_allclose(shares[:, 10:].sum(axis=0), 100, atol=3)
 
 
-def test_a_random_split_flatters(project):
-    found = leak.run(parameters(split={"folds": 5}), updates=2)
+def test_a_random_split_is_compared_with_a_blocked_one_on_the_same_tiles(project):
+    found = leak.run(parameters(split={"folds": 5}), updates=2, draws=2)
     shared = {row.strategy: row.shared for row in found.rows}
     assert shared["blocked"] == 0.0 and shared["random"] > 0.3
-    assert len({row.tiles for row in found.rows}) == 1
+    assert len({row.tiles for row in found.rows}) == 1 and all(len(row.scores) == 2 for row in found.rows)
+    assert "The random split says" in str(found) and f"on the same {found.measured} tiles" in str(found)
+
+
+def test_a_leak_is_told_from_chance_by_its_draws():
+    def said(*scores):
+        rows = [leak.Row("random", 9, 0.9, list(scores)), leak.Row("blocked", 9, 0.0, [0.3, 0.4, 0.5])]
+        return str(leak.Summary(rows, 4))
+
+    assert "+0.1000 more" in said(0.41, 0.5, 0.59) and ", told from zero" in said(0.41, 0.5, 0.59)
+    assert "not told from zero" in said(0.1, 0.9, 0.5)
+    assert "undefined" in said(None, None, None)
 
 
 def test_draws_follow_what_a_model_finds_hard(project):
