@@ -79,6 +79,8 @@ class Train(Section):
     lr: float = Field(1e-3, gt=0.0)
     weight_decay: float = Field(0.0, ge=0.0)
     schedule: Literal["cosine", "step", "exponential", "plateau", "onecycle", "none"] = "cosine"
+    # What says how far the schedule is: the epochs, or the share of `max_minutes` that is spent, where that is more.
+    schedule_by: Literal["epochs", "time"] = "epochs"
     # Cycles of `cosine`, each of which begins at `lr` again: how many equal ones, or their relative lengths, such as
     # [1, 2, 4].
     cycles: Annotated[int, Field(ge=1)] | Annotated[list[Annotated[float, Field(gt=0.0)]], Field(min_length=1)] = 1
@@ -88,6 +90,8 @@ class Train(Section):
     gamma: float = Field(0.5, gt=0.0, le=1.0)
     step_epochs: int = Field(30, ge=1)
     plateau_patience: int = Field(10, ge=1)
+    # The measure that `plateau` waits for; None: the held-out samples' loss.
+    plateau_on: str | None = None
     clip_norm: float | None = Field(1.0, gt=0.0)
     nonfinite: Literal["stop", "skip"] = "stop"
     # Decay of the moving average of the weights; 0: none.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import time
 from collections.abc import Iterator, Mapping
@@ -57,6 +58,8 @@ class Loop:
         self.watch, self.direction = resolve(settings.watch or default, "train.watch", directions)
         stop_on = resolve(settings.stop_on or settings.watch or default, "train.stop_on", directions)
         self.patience = Patience(settings.patience, *stop_on)
+        on = settings.plateau_on
+        self._plateau = None if on is None else resolve(on, "train.plateau_on", directions)
         self.model = model
         # Whole, for measuring: processes with fewer samples than others would keep those waiting for their parts.
         self._whole = session.spare_model() if session.sharded else None
@@ -66,6 +69,7 @@ class Loop:
         self.keeper = Keeper(settings, self.direction)
         self.epoch = 0
         self.update = 0
+        self.spent = 0.0
         self.totals = Totals()
         self.history: list[dict[str, float]] = []
         self.pictures: Pictures = {}
@@ -105,11 +109,13 @@ class Loop:
         self.stepper.model.train()
         while self.update < updates and not self.reason:
             started = time.perf_counter()
-            epochs_done = self.epoch + self.update / updates
-            self.totals.rate = self.schedule.set(epochs_done, updates)
-            session.task.progress(epochs_done / self.settings.epochs)
-            flags = [float(self.interruption.number > 0), float(self._late()), float(self._due())]
-            changed, (told, late, due) = self.stepper.update(stream, self.epoch, self.update, self.totals, flags)
+            done = max(self.epoch + self.update / updates, self.spent * self.settings.epochs)
+            self.totals.rate = self.schedule.set(done, updates)
+            session.task.progress(done / self.settings.epochs)
+            flags = [float(self.interruption.number > 0), float(self._late()), float(self._due()), self._spent()]
+            changed, (told, late, due, self.spent) = self.stepper.update(
+                stream, self.epoch, self.update, self.totals, flags
+            )
             if changed and self.average is not None:
                 self.average.update()
             if changed:
@@ -132,8 +138,18 @@ class Loop:
 
     def _late(self) -> bool:
         """Whether what is left of the time budget is needed for scoring the model. The first process's clock counts."""
+        return self._share_of_time() > 1.0
+
+    def _spent(self) -> float:
+        """The share of the time for training that is spent, where the schedule follows it; 0 otherwise."""
+        return min(1.0, self._share_of_time()) if self.settings.schedule_by == "time" else 0.0
+
+    def _share_of_time(self) -> float:
         budget, meter = self.settings.max_minutes, self.session.meter
-        return self.processes.first and budget is not None and meter.elapsed + 1.1 * meter.longest_scoring > 60 * budget
+        if budget is None or not self.processes.first:
+            return 0.0
+        left = 60 * budget - 1.1 * meter.longest_scoring
+        return meter.elapsed / left if left > 0 else math.inf
 
     def _due(self) -> bool:
         """Whether the state is to be saved in mid-epoch. The first process's clock counts."""
@@ -160,7 +176,11 @@ class Loop:
         found(row, self.patience.curve, "train.stop_on", complete=full)
         value = found(row, self.watch, "train.watch", complete=full)
         self.keeper.offer(epoch, value, lambda: self._checkpoint(epoch, row))
-        self.schedule.end_epoch(row.get("val/loss", row["train/loss"]))
+        if self._plateau is None:
+            self.schedule.end_epoch(row.get("val/loss", row["train/loss"]))
+        else:
+            curve, direction = self._plateau
+            self.schedule.end_epoch(found(row, curve, "train.plateau_on", complete=full), direction)
         if session.sampler.watches == "validation":
             session.sampler.update(measured.rows)
         elif session.sampler.watches == "training":
@@ -265,6 +285,7 @@ class Loop:
             "totals": self.totals.state_dict(),
             "epoch": self.epoch,
             "update": self.update,
+            "spent": self.spent,
             "history": self.history,
             "pictures": {name: torch.from_numpy(picture) for name, picture in self.pictures.items()},
             "reason": self.reason,
@@ -286,7 +307,7 @@ class Loop:
         self.session.task.load_state_dict(state["task"])
         self.session.meter = Meter(**state["meter"])
         self.totals = Totals(**state["totals"])
-        self.epoch, self.update = state["epoch"], state["update"]
+        self.epoch, self.update, self.spent = state["epoch"], state["update"], state["spent"]
         self.history = state["history"]
         self.pictures = {name: picture.numpy() for name, picture in state["pictures"].items()}
         self.reason = state["reason"]

@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 
 from hsengine.base.errors import UserError
 from hsengine.base.settings import Train
+from hsengine.train.task import Direction
 
 # One-cycle starts at this share of the highest rate and spends this share of the run rising.
 _ONECYCLE_START = 1 / 25
@@ -21,7 +22,8 @@ class Schedule:
     """Sets the learning rate of an optimiser before each update.
 
     The rate depends on the epochs done, a fraction of one included, so it is the same for any
-    number of processes and after a resumption. Only `plateau` remembers something.
+    number of processes and after a resumption; with `schedule_by: time` it depends on
+    the clock too. Only `plateau` remembers something.
 
     Args:
         optimizer: whose rate is set; a parameter group with a `scale` gets that many times the rate.
@@ -64,10 +66,18 @@ class Schedule:
             group["lr"] = rate * group.get("scale", 1.0)
         return rate
 
-    def end_epoch(self, loss: float) -> None:
-        """Tell the loss of the epoch that ended; `plateau` lowers the rate when it stopped falling."""
-        if loss < self._lowest:
-            self._lowest, self._waited = loss, 0
+    def end_epoch(self, value: float | None, direction: Direction = "min") -> None:
+        """Tell a measure of the epoch that ended; `plateau` lowers the rate when it stopped improving.
+
+        Args:
+            value: the measure; None where this epoch has none, which decides nothing.
+            direction: whether less or more of it is better.
+        """
+        if value is None:
+            return
+        cost = value if direction == "min" else -value
+        if cost < self._lowest:
+            self._lowest, self._waited = cost, 0
             return
         self._waited += 1
         if self._waited > self.settings.plateau_patience:

@@ -177,6 +177,29 @@ def test_the_time_budget_ends_with_a_scored_model(tmp_path):
     assert "val/margin" in result.history[-1]
 
 
+def test_a_schedule_by_time_comes_to_its_end_with_the_time(tmp_path):
+    given = {"epochs": 100_000, "max_minutes": 0.01, "schedule": "cosine", "warmup_epochs": 0, "min_lr": 0.0, "lr": 1.0}
+    by_time = trained(tmp_path / "time", schedule_by="time", score_every=100_000, **given)
+    by_epochs = trained(tmp_path / "epochs", score_every=100_000, **given)
+    assert by_time.reason == by_epochs.reason == "time"
+    assert by_epochs.history[-1]["train/learning_rate"] > 0.99
+    assert by_time.history[-1]["train/learning_rate"] < 0.2
+
+
+def test_a_schedule_by_time_is_that_of_the_epochs_where_they_end_first(tmp_path):
+    plain = trained(tmp_path / "plain", schedule="cosine")
+    timed = trained(tmp_path / "timed", schedule="cosine", schedule_by="time", max_minutes=1000.0)
+    assert same(plain.last.weights, timed.last.weights)
+
+
+def test_plateau_waits_for_the_measure_that_it_is_told(tmp_path):
+    with pytest.raises(UserError, match=r"train\.plateau_on: no measure is called 'SSC'"):
+        trained(tmp_path, schedule="plateau", plateau_on="SSC")
+    given = {"schedule": "plateau", "plateau_patience": 1, "lr": 1e-9, "min_lr": 0.0, "epochs": 5, "score_every": 1}
+    flat = trained(tmp_path / "flat", plateau_on="accuracy", **given)
+    assert flat.history[-1]["train/learning_rate"] < flat.history[0]["train/learning_rate"]
+
+
 def test_a_loss_that_is_not_finite_stops_and_names_the_sample(tmp_path):
     with pytest.raises(UserError, match=r"The loss of point-007 is not finite in epoch 1, update \d"):
         trained(tmp_path, Poisoned(1))

@@ -59,6 +59,15 @@ def test_plateau_lowers_the_rate_once_the_loss_stops_falling_and_remembers_that(
     assert other.rate(1) == schedule.rate(1) == 0.25
 
 
+def test_plateau_can_wait_for_more_of_a_measure_and_passes_over_epochs_without_it():
+    schedule = _schedule(schedule="plateau", plateau_patience=1, gamma=0.5)
+    for value in (0.1, None, 0.2, None, None, 0.3, 0.3):
+        schedule.end_epoch(value, "max")
+    assert schedule.rate(1) == 1.0
+    schedule.end_epoch(0.2, "max")
+    assert schedule.rate(1) == 0.5
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_every_schedule_warms_up_and_keeps_within_its_bounds(name):
     schedule = _schedule(schedule=name, warmup_epochs=2)
