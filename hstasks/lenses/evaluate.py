@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -59,31 +60,35 @@ def run(
     chosen = scoring.members([model, *params.predict.models], params.predict.checkpoint)
     _check_split(chosen, decision)
     store = Store()
-    tables = {part: _scored(chosen, frame, decision, part, params, store) for part in (VALIDATION, TEST)}
-    validation = tables[VALIDATION]
-    ids, values = scoring.by_object(validation, params.ensemble.mean)
-    labels = frame.set_index("id")["label"]
-    fitted = ensemble.fit(
-        ids,
-        values,
-        labels.loc[ids],
-        decision,
-        mean=params.ensemble.mean,
-        temperature=params.ensemble.temperature,
-    )
-    objects = {part: _objects(table, frame, fitted, part) for part, table in tables.items()}
-    singles = {part: _files(table, frame, fitted) for part, table in tables.items()}
-    metrics = _metrics(objects, singles, fitted, params.evaluate.resamples)
-    metrics["run"] = _run(chosen, decision, params, fitted)
-    with replacing(folder) as scratch:
-        scratch.mkdir()
-        engine.write_table(pd.concat([objects[VALIDATION], objects[TEST]]), scratch / OBJECTS)
-        measures.plot(scratch, objects[TEST], fitted.threshold)
-        (scratch / PUBLISHED).mkdir()
-        for part in (VALIDATION, TEST):
-            measures.write_published(scratch / PUBLISHED, singles[part], part=part, threshold=fitted.threshold)
-    scoring.write_calibration(calibration or scoring.beside(model), fitted, chosen)
-    write_json(file, metrics)
+    with ExitStack() as stack:
+        tables = {
+            part: stack.enter_context(_scored(chosen, frame, decision, part, params, store))
+            for part in (VALIDATION, TEST)
+        }
+        validation = tables[VALIDATION]
+        ids, values = scoring.by_object(validation, params.ensemble.mean)
+        labels = frame.set_index("id")["label"]
+        fitted = ensemble.fit(
+            ids,
+            values,
+            labels.loc[ids],
+            decision,
+            mean=params.ensemble.mean,
+            temperature=params.ensemble.temperature,
+        )
+        objects = {part: _objects(table, frame, fitted, part) for part, table in tables.items()}
+        singles = {part: _files(table, frame, fitted) for part, table in tables.items()}
+        metrics = _metrics(objects, singles, fitted, params.evaluate.resamples)
+        metrics["run"] = _run(chosen, decision, params, fitted)
+        with replacing(folder) as scratch:
+            scratch.mkdir()
+            engine.write_table(pd.concat([objects[VALIDATION], objects[TEST]]), scratch / OBJECTS)
+            measures.plot(scratch, objects[TEST], fitted.threshold)
+            (scratch / PUBLISHED).mkdir()
+            for part in (VALIDATION, TEST):
+                measures.write_published(scratch / PUBLISHED, singles[part], part=part, threshold=fitted.threshold)
+        scoring.write_calibration(calibration or scoring.beside(model), fitted, chosen)
+        write_json(file, metrics)
     return Summary(metrics, file, folder, "objects")
 
 
@@ -97,17 +102,18 @@ def _check_split(chosen: Sequence[Member], decision: Decision) -> None:
             )
 
 
+@contextmanager
 def _scored(
     chosen: Sequence[Member], frame: pd.DataFrame, decision: Decision, part: str, params: Params, store: Store
-) -> list[Scores]:
+) -> Iterator[list[Scores]]:
     """What each member says of the samples of a part of the split."""
     only = [_samples(member, decision, frame, part) for member in chosen]
     wanted = {sample.id for own in only for sample in own}
     rows = frame[frame["id"].isin(wanted)]
     if rows.empty:
         raise UserError(f"There is no object to measure in the part '{part}' of the split.")
-    objects = scoring.stored(rows, store)
-    return scoring.scored(chosen, objects, params.predict, only=only, total=len(rows), label=f"scoring {part}")
+    with scoring.scored(chosen, rows, store, params.predict, only=only, label=f"scoring {part}") as found:
+        yield found
 
 
 def _samples(member: Member, decision: Decision, frame: pd.DataFrame, part: str) -> set[Sample]:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pandas as pd
 
+from hsengine.base import remembered
 from hsengine.base.errors import UserError
 from hsengine.base.files import check_own, replacing, write_json, write_text
 from hsengine.base.wording import listed, some
 from hstasks.lenses import catalog as catalogs
-from hstasks.lenses import scoring
+from hstasks.lenses import lots, scoring
 from hstasks.lenses.layout import BANDS, Found, parsed
 from hstasks.lenses.params import Predict
-from hstasks.lenses.scoring import Object
+from hstasks.lenses.scoring import Member, Object, Scores
 from hstasks.lenses.submit import SCORES, write_scores
 
 UNREADABLE = "unreadable.csv"
@@ -55,7 +57,7 @@ def run(
     """Score all objects whose cut-outs lie in a folder or below it.
 
     Writes `scores.csv` (id, bands, prob, pred; empty where no band can be read), `unreadable.csv` (object, band,
-    reason) and `record.json` into `output`.
+    reason) and `record.json` into `output`. A run that was killed is taken up where it stopped.
 
     Args:
         input: a folder, or one file.
@@ -75,27 +77,31 @@ def run(
     fitted = scoring.read_calibration(scoring.beside(model[0]), chosen)
     bands: dict[str, str] = {}
     problems: list[tuple[str, str, str]] = []
-    scores = scoring.scored(
-        chosen, _read(found, bands, problems), settings or Predict(), total=len(found), label="scoring"
-    )
-    ids, values = scoring.by_object(scores, fitted.mean)
-    probability = dict(zip(ids, fitted.probabilities(values), strict=True))
-    preds = dict(zip(ids, fitted.decisions(list(probability.values())), strict=True))
-    rows = pd.DataFrame({"id": list(bands), "bands": list(bands.values())})
-    rows = rows.assign(prob=rows["id"].map(probability), pred=rows["id"].map(preds))
-    unscored = [name for name in bands if name not in probability]
-    with replacing(output) as scratch:
-        scratch.mkdir()
-        write_scores(scratch / SCORES, rows)
-        listing = pd.DataFrame(problems, columns=["object", "band", "reason"])
-        write_text(scratch / UNREADABLE, str(listing.to_csv(index=False, lineterminator="\n")))
-        record = {
-            "models": [member.name for member in chosen],
-            "calibration": fitted.to_dict(),
-            "objects": len(bands),
-            "unscored": unscored,
-        }
-        write_json(scratch / _RECORD, record)
+    scores: list[Scores] = [{} for _ in chosen]
+    how = settings or Predict()
+    with lots.kept(scoring.key_of(chosen, how, [_stamps(one) for one in found])) as answers:
+        for answer in answers.of(found, lambda lot: _answered(chosen, lot, how), "scoring"):
+            scoring.add(scores, answer["scores"])
+            bands.update(answer["bands"])
+            problems += [(object, band, reason) for object, band, reason in answer["problems"]]
+        ids, values = scoring.by_object(scores, fitted.mean)
+        probability = dict(zip(ids, fitted.probabilities(values), strict=True))
+        preds = dict(zip(ids, fitted.decisions(list(probability.values())), strict=True))
+        rows = pd.DataFrame({"id": list(bands), "bands": list(bands.values())})
+        rows = rows.assign(prob=rows["id"].map(probability), pred=rows["id"].map(preds))
+        unscored = [name for name in bands if name not in probability]
+        with replacing(output) as scratch:
+            scratch.mkdir()
+            write_scores(scratch / SCORES, rows)
+            listing = pd.DataFrame(problems, columns=["object", "band", "reason"])
+            write_text(scratch / UNREADABLE, str(listing.to_csv(index=False, lineterminator="\n")))
+            record = {
+                "models": [member.name for member in chosen],
+                "calibration": fitted.to_dict(),
+                "objects": len(bands),
+                "unscored": unscored,
+            }
+            write_json(scratch / _RECORD, record)
     return Summary(output, len(bands), int(sum(preds.values())), unscored, [why for *_, why in problems])
 
 
@@ -103,17 +109,15 @@ def _found(input: Path) -> list[Found]:
     """The objects whose files lie in a folder or below it, by id."""
     if not input.exists():
         raise UserError(f"There is no {input}: give a folder of cut-outs, or one.")
-    files = [input] if input.is_file() else sorted(path for path in input.rglob("*.fits*") if path.is_file())
     objects: dict[tuple[str, str], Found] = {}
-    for path in files:
-        name = parsed(path.name)
+    for folder, file in _files(input):
+        name = parsed(file)
         if name is None:
             continue
-        key = name.id, str(path.parent)
-        own = objects.setdefault(key, Found(name.id, "", "", -1, name.number, str(path.parent)))
+        own = objects.setdefault((name.id, folder), Found(name.id, "", "", -1, name.number, folder))
         if name.band in own.files:
-            raise UserError(f"Object {name.id} has two files of band {name.band} in {path.parent}: leave one.")
-        own.files[name.band] = path.name
+            raise UserError(f"Object {name.id} has two files of band {name.band} in {folder}: leave one.")
+        own.files[name.band] = file
     if not objects:
         raise UserError(f"{input} holds no cut-out: names are such as object_00012_g.fits.")
     times = Counter(name for name, _ in objects)
@@ -122,11 +126,28 @@ def _found(input: Path) -> list[Found]:
     return [objects[key] for key in sorted(objects)]
 
 
-def _read(found: Sequence[Found], bands: dict[str, str], problems: list[tuple[str, str, str]]) -> Iterator[Object]:
-    """The objects with a readable band; what cannot be read is added to `problems`, and all ids to `bands`."""
-    for one in found:
+def _files(input: Path) -> Iterator[tuple[str, str]]:
+    """Folder and name of every file below a folder, or of one file."""
+    if input.is_file():
+        yield str(input.parent), input.name
+    for folder, _, names in os.walk(input, followlinks=True):
+        yield from ((folder, name) for name in names)
+
+
+def _stamps(found: Found) -> list[Any]:
+    """What changes when a file of an object does."""
+    return [found.id, *(remembered.stamp(Path(found.folder, name)) for _, name in sorted(found.files.items()))]
+
+
+def _answered(chosen: Sequence[Member], lot: Sequence[Found], settings: Predict) -> dict[str, Any]:
+    """The members' scores of a lot of objects, the readable bands of all of them, and what cannot be read."""
+    readable: list[Object] = []
+    bands: dict[str, str] = {}
+    problems: list[tuple[str, str, str]] = []
+    for one in lot:
         reading, image = catalogs.read(one)
         bands[one.id] = reading.bands
-        problems.extend((one.id, band, reading.problems[band]) for band in BANDS if band in reading.problems)
+        problems += [(one.id, band, reading.problems[band]) for band in BANDS if band in reading.problems]
         if reading.bands:
-            yield Object(one.id, reading.bands, image)
+            readable.append(Object(one.id, reading.bands, image))
+    return {"scores": scoring.answered(chosen, readable, settings), "bands": bands, "problems": problems}

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,13 +14,14 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from tqdm import tqdm
 
+from hsengine import folder as folders
+from hsengine.base import code, incremental
 from hsengine.base.errors import UserError
-from hsengine.base.files import write_json
+from hsengine.base.files import file_hash, write_json
 from hsengine.predict.run import device_named
 from hsengine.predict.views import DIHEDRAL
-from hstasks.lenses import ensemble
+from hstasks.lenses import ensemble, lots
 from hstasks.lenses.convert import Store
 from hstasks.lenses.ensemble import Calibration
 from hstasks.lenses.params import Predict
@@ -29,9 +30,6 @@ from hstasks.loading import load
 
 CALIBRATION = "calibration.json"
 """The file beside a model's folder with the temperature and the threshold that `evaluate` fitted."""
-
-# Objects whose images are held at once.
-_LOT = 512
 
 
 class Object(NamedTuple):
@@ -62,6 +60,9 @@ class Member:
 Scores = dict[Sample, float]
 """The probability of a lens of each sample of one member."""
 
+Answer = Sequence[Sequence[tuple[str, str, float]]]
+"""The same of a lot of objects, of each member: object, band and probability, as JSON can write it."""
+
 
 def members(folders: Sequence[str | Path], which: str = "best", device: str | None = None) -> list[Member]:
     """The networks of some folders, as an ensemble where there are several.
@@ -85,44 +86,74 @@ def members(folders: Sequence[str | Path], which: str = "best", device: str | No
     return made
 
 
+@contextmanager
 def scored(
     chosen: Sequence[Member],
-    objects: Iterable[Object],
+    frame: pd.DataFrame,
+    store: Store,
     settings: Predict,
     *,
     only: Sequence[set[Sample]] | None = None,
-    total: int | None = None,
     label: str = "scoring",
-) -> list[Scores]:
-    """What each member says of objects; memory holds some hundred images, and a number for each sample.
+) -> Iterator[list[Scores]]:
+    """What each member says of the objects of catalog rows; memory holds some hundred images and the scores.
+
+    A run that is killed in the block or before is taken up where it stopped: finished lots are kept until the block
+    ends well.
 
     Args:
         chosen: the members.
-        objects: read as they are needed; those without a band that a member sees get no score from it.
+        frame: the rows; objects without a band that a member sees get no score from it.
+        store: holds the images.
         settings: views and batches.
         only: for each member, the samples that are wanted; None: all.
-        total: number of objects, for the progress bar (shown on terminals only).
         label: what is being done.
+
+    Raises:
+        UserError: a network gives something that is no number, or the same is being scored by another run.
+    """
+    held = frame[frame["bands"] != ""]
+    rows = [
+        (str(name), str(bands), str(bucket), int(row))
+        for name, bands, bucket, row in zip(*(held[key] for key in ("id", "bands", "bucket", "row")), strict=True)
+    ]
+
+    def work(lot: Sequence[tuple[str, str, str, int]]) -> Answer:
+        objects = [Object(name, bands, store.read(bucket, row)) for name, bands, bucket, row in lot]
+        return answered(chosen, objects, settings, only=only)
+
+    wanted = None if only is None else [sorted(sample.name for sample in own) for own in only]
+    with lots.kept(key_of(chosen, settings, rows, list(held["content"]), wanted)) as answers:
+        found: list[Scores] = [{} for _ in chosen]
+        for answer in answers.of(rows, work, label):
+            add(found, answer)
+        yield found
+
+
+def key_of(chosen: Sequence[Member], settings: Predict, *asked: Any) -> str:
+    """A hash of all that scores follow from: weights, sights, views, code, and what is asked."""
+    weights = [file_hash(Path(member.name, folders.file_of(member.record["checkpoint"]["which"]))) for member in chosen]
+    sights = [member.sight.to_dict() for member in chosen]
+    return incremental.key_of(weights, sights, settings.d4, code.code_hash([__name__]), *asked)
+
+
+def answered(
+    chosen: Sequence[Member], objects: Sequence[Object], settings: Predict, *, only: Sequence[set[Sample]] | None = None
+) -> Answer:
+    """What each member says of a lot of objects.
 
     Raises:
         UserError: a network gives something that is no number.
     """
-    found: list[Scores] = [{} for _ in chosen]
-    bar = tqdm(total=total, desc=label, unit="object", disable=None)
-    with bar:
-        for lot in _lots(objects, _LOT):
-            for place, member in enumerate(chosen):
-                wanted = None if only is None else only[place]
-                found[place] |= _of_lot(member, lot, settings, wanted)
-            bar.update(len(lot))
-    return found
+    return [
+        _of_lot(member, objects, settings, None if only is None else only[place]) for place, member in enumerate(chosen)
+    ]
 
 
-def stored(frame: pd.DataFrame, store: Store) -> Iterator[Object]:
-    """The objects of catalog rows with a readable band, from the store."""
-    for name, bands, bucket, row in zip(*(frame[key] for key in ("id", "bands", "bucket", "row")), strict=True):
-        if bands:
-            yield Object(str(name), str(bands), store.read(str(bucket), int(row)))
+def add(found: Sequence[Scores], answer: Answer) -> None:
+    """Add the scores of a lot to those of each member."""
+    for own, new in zip(found, answer, strict=True):
+        own |= {Sample(name, band): value for name, band, value in new}
 
 
 def by_object(scores: Sequence[Scores], mean: ensemble.Mean) -> tuple[list[str], NDArray[np.float64]]:
@@ -170,18 +201,21 @@ def _keys(chosen: Sequence[Member]) -> list[str]:
     return [f"{member.record.get('training')} {member.record['checkpoint']['which']}" for member in chosen]
 
 
-def _of_lot(member: Member, lot: Sequence[Object], settings: Predict, wanted: set[Sample] | None) -> Scores:
+def _of_lot(
+    member: Member, lot: Sequence[Object], settings: Predict, wanted: set[Sample] | None
+) -> list[tuple[str, str, float]]:
     sight = member.sight
     pairs = [(one, sample) for one in lot for sample in sight.samples(one.id, one.bands)]
     pairs = [pair for pair in pairs if wanted is None or pair[1] in wanted]
-    found: Scores = {}
-    for batch in _lots(pairs, settings.batch):
+    found = []
+    for start in range(0, len(pairs), settings.batch):
+        batch = pairs[start : start + settings.batch]
         images = np.stack([sight.prediction(one.image, sample) for one, sample in batch])
         values = probabilities(member.network, torch.from_numpy(images), d4=settings.d4)
         if not np.isfinite(values).all():
             name = batch[int(np.flatnonzero(~np.isfinite(values))[0])][1].name
             raise UserError(f"{member.name} gives no number for {name}: its training broke off; train it anew.")
-        found |= {sample: float(value) for (_, sample), value in zip(batch, values, strict=True)}
+        found += [(*sample, float(value)) for (_, sample), value in zip(batch, values, strict=True)]
     return found
 
 
@@ -195,9 +229,3 @@ def probabilities(network: nn.Module, images: Tensor, *, d4: bool) -> NDArray[np
             logits = network(view(images).contiguous().to(device))[:, 0]
             total += torch.sigmoid(logits.double()).cpu()
     return np.asarray((total / len(views)).numpy())
-
-
-def _lots(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
-    waiting = iter(items)
-    while lot := list(itertools.islice(waiting, size)):
-        yield lot

@@ -6,7 +6,7 @@ import csv
 import math
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -76,15 +76,16 @@ def write(
         raise UserError(f"submission.columns {columns!r} is not possible: choose {' or '.join(_COLUMNS)}.")
     values = values or {}
     missing = _check(ids, preds, values, chosen, unscored)
-    rows = [_row(name, preds.get(name, unscored), values.get(name, {}), chosen, filler) for name in ids]
+    classes = [int(preds.get(name, unscored) or 0) for name in ids]
     with replacing(path) as scratch:
         with explaining(path), scratch.open("w", encoding="utf-8", newline="") as stream:
             writer = csv.writer(stream, lineterminator="\n")
             writer.writerow(chosen)
-            writer.writerows(rows)
+            writer.writerows(
+                _row(name, pred, values.get(name, {}), chosen, filler) for name, pred in zip(ids, classes, strict=True)
+            )
         verify(scratch, ids, columns)
-    lenses = sum(row[1] == "1" for row in rows)
-    return Summary(str(path), len(rows), lenses, len(missing), len(chosen))
+    return Summary(str(path), len(classes), sum(classes), len(missing), len(chosen))
 
 
 def verify(path: str | os.PathLike[str], ids: Sequence[str], columns: Columns | None = None) -> None:
@@ -101,21 +102,29 @@ def verify(path: str | os.PathLike[str], ids: Sequence[str], columns: Columns | 
     file = Path(path)
     try:
         with file.open(encoding="utf-8", newline="") as stream:
-            header, *rows = list(csv.reader(stream)) or [[]]
+            found = _checked(csv.reader(stream), file.name, columns)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{file} cannot be read as CSV ({error}): write it again.") from None
+    _same_objects(file.name, found, ids)
+
+
+def _checked(rows: Iterator[list[str]], name: str, columns: Columns | None) -> list[str]:
+    """The objects of a table's rows, each of which is in order."""
+    header = next(rows, [])
     allowed = [_COLUMNS[columns]] if columns else list(_COLUMNS.values())
     if tuple(header) not in allowed:
-        raise UserError(f"{file.name} has {len(header)} columns, {some(header, 4)}; expected: {some(allowed[0], 4)}.")
+        raise UserError(f"{name} has {len(header)} columns, {some(header, 4)}; expected: {some(allowed[0], 4)}.")
+    found = []
     for number, row in enumerate(rows, start=2):
         if len(row) != len(header):
-            raise UserError(f"Line {number} of {file.name} has {len(row)} fields, its header {len(header)}.")
+            raise UserError(f"Line {number} of {name} has {len(row)} fields, its header {len(header)}.")
         if row[1] not in ("0", "1"):
-            raise UserError(f"Line {number} of {file.name} ({row[0]}) has the class {row[1]!r}: 0 and 1 are possible.")
-        bad = next((name for name, text in zip(header[2:], row[2:], strict=True) if not _is_number(text)), None)
+            raise UserError(f"Line {number} of {name} ({row[0]}) has the class {row[1]!r}: 0 and 1 are possible.")
+        bad = next((column for column, text in zip(header[2:], row[2:], strict=True) if not _is_number(text)), None)
         if bad:
-            raise UserError(f"Line {number} of {file.name} ({row[0]}) has no finite number in column {bad}.")
-    _same_objects(file.name, [row[0] for row in rows], ids)
+            raise UserError(f"Line {number} of {name} ({row[0]}) has no finite number in column {bad}.")
+        found.append(row[0])
+    return found
 
 
 def _same_objects(name: str, found: Sequence[str], wanted: Sequence[str]) -> None:
@@ -158,10 +167,10 @@ def _check(
     return missing
 
 
-def _row(name: str, pred: int | None, values: Mapping[str, float], columns: Sequence[str], filler: float) -> list[str]:
+def _row(name: str, pred: int, values: Mapping[str, float], columns: Sequence[str], filler: float) -> list[str]:
     known = {**{twin: values[column] for twin, column in _TWINS.items() if column in values}, **values}
     cells = [known.get(column, math.nan) for column in columns[2:]]
-    return [name, str(int(pred or 0)), *(f"{value if math.isfinite(value) else filler:.10g}" for value in cells)]
+    return [name, str(pred), *(f"{value if math.isfinite(value) else filler:.10g}" for value in cells)]
 
 
 def _is_number(text: str) -> bool:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from hsengine.base import paths
+from hsengine.base.errors import UserError
 from hsengine.base.files import replacing, write_json, write_text
+from hsengine.base.wording import some
 from hstasks.lenses import catalog as catalogs
 from hstasks.lenses import scoring, submission
 from hstasks.lenses.convert import Store
 from hstasks.lenses.layout import BLIND
 from hstasks.lenses.params import Params
+from hstasks.lenses.scoring import Member
 
 FILE, SCORES = "submission.csv", "scores.csv"
 
@@ -37,7 +41,8 @@ def run(
 ) -> Summary:
     """Score every blind object and write and check `submission.csv`, with `scores.csv` (id, bands, prob, pred) beside.
 
-    An object of which no band can be read has an empty score, and the class `submission.unscored` says.
+    An object of which no band can be read has an empty score, and the class `submission.unscored` says. A run that
+    was killed is taken up where it stopped.
 
     Raises:
         UserError: there is no model, catalog or store; the members were trained on different splits; there is no
@@ -52,39 +57,50 @@ def run(
         return Summary(folder, None, f"There is no blind object in {params.data.root}/{params.data.blind}")
     chosen = scoring.members([model, *params.predict.models], params.predict.checkpoint)
     fitted = scoring.read_calibration(calibration or scoring.beside(model), chosen)
-    found = scoring.scored(
-        chosen, scoring.stored(blind, Store()), params.predict, total=len(blind), label="scoring blind objects"
-    )
-    ids, values = scoring.by_object(found, fitted.mean)
-    probability = fitted.probabilities(values)
-    preds = dict(zip(ids, (int(value) for value in fitted.decisions(probability)), strict=True))
-    rows = blind[["id", "bands"]].assign(
-        prob=blind["id"].map(dict(zip(ids, probability, strict=True))), pred=blind["id"].map(preds)
-    )
     section = params.submission
-    with replacing(folder) as scratch:
-        scratch.mkdir()
-        made = submission.write(
-            scratch / FILE,
-            list(blind["id"]),
-            preds,
-            columns=section.columns,
-            filler=section.filler,
-            unscored=section.unscored,
+    if section.unscored is None:
+        _check_seen(blind, chosen)
+    with scoring.scored(chosen, blind, Store(), params.predict, label="scoring blind objects") as found:
+        ids, values = scoring.by_object(found, fitted.mean)
+        probability = fitted.probabilities(values)
+        preds = dict(zip(ids, (int(value) for value in fitted.decisions(probability)), strict=True))
+        rows = blind[["id", "bands"]].assign(
+            prob=blind["id"].map(dict(zip(ids, probability, strict=True))), pred=blind["id"].map(preds)
         )
-        write_scores(scratch / SCORES, rows)
-        write_json(
-            scratch / "record.json",
-            {
-                "models": [member.name for member in chosen],
-                "training": [member.record.get("training") for member in chosen],
-                "calibration": fitted.to_dict(),
-                "objects": len(blind),
-                "unscored": sorted(set(blind["id"]) - set(ids)),
-            },
-        )
+        with replacing(folder) as scratch:
+            scratch.mkdir()
+            made = submission.write(
+                scratch / FILE,
+                list(blind["id"]),
+                preds,
+                columns=section.columns,
+                filler=section.filler,
+                unscored=section.unscored,
+            )
+            write_scores(scratch / SCORES, rows)
+            write_json(
+                scratch / "record.json",
+                {
+                    "models": [member.name for member in chosen],
+                    "training": [member.record.get("training") for member in chosen],
+                    "calibration": fitted.to_dict(),
+                    "objects": len(blind),
+                    "unscored": sorted(set(blind["id"]) - set(ids)),
+                },
+            )
     handed_in = submission.Summary(str(folder / FILE), made.rows, made.lenses, made.unscored, made.columns)
     return Summary(folder, handed_in)
+
+
+def _check_seen(blind: pd.DataFrame, chosen: Sequence[Member]) -> None:
+    """Refuse objects that will have no score before hours are spent on the others."""
+    seen = {band for member in chosen for band in member.sight.bands}
+    unseen = [name for name, bands in zip(blind["id"], blind["bands"], strict=True) if not seen & set(bands)]
+    if unseen:
+        raise UserError(
+            f"{len(unseen)} of {len(blind)} objects have no readable band that a model sees: {some(unseen)} (see "
+            "derived/unreadable.csv). Fetch their files again, or say by submission.unscored which class they get."
+        )
 
 
 def write_scores(file: Path, rows: pd.DataFrame) -> None:

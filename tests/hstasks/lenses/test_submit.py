@@ -7,7 +7,7 @@ import pytest
 from small_lenses import prepared, small
 
 from hsengine.base.errors import UserError
-from hstasks.lenses import submission, submit, train
+from hstasks.lenses import lots, scoring, submission, submit, train
 
 
 def test_every_blind_object_has_one_row(trained):
@@ -64,3 +64,35 @@ def test_without_blind_objects_the_stage_ends_well(trained):
     prepared(small())
     assert "no blind object" in str(submit.run(small()))
     assert not Path("outputs/submission/submission.csv").exists()
+
+
+def test_a_killed_submission_is_taken_up(trained, monkeypatch, capsys):
+    monkeypatch.setenv("HYPEROBJECT_STATE", "state")
+    monkeypatch.setattr(lots, "LOT", 2)
+    submit.run(small())
+    whole = Path("outputs/submission/scores.csv").read_bytes()
+    shutil.rmtree("outputs/submission")
+    of_lot, lot = scoring.answered, []
+
+    def killed(*given, **named):
+        lot.append(None)
+        if len(lot) == 3:
+            raise KeyboardInterrupt
+        return of_lot(*given, **named)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(scoring, "answered", killed)
+        submit.run(small())
+    assert not Path("outputs/submission").exists()
+    submit.run(small())
+    assert "4 of 6 objects were scored by an earlier run" in capsys.readouterr().err
+    assert Path("outputs/submission/scores.csv").read_bytes() == whole
+
+
+def test_objects_that_no_model_sees_are_refused_before_the_others_are_scored(trained, monkeypatch):
+    for file in Path("data/test").glob("object_00001_*.fits"):
+        file.write_bytes(b"")
+    prepared(small())
+    monkeypatch.setattr(scoring, "scored", lambda *given, **named: pytest.fail("scored"))
+    with pytest.raises(UserError, match=r"1 of 6 objects .*object_00001.*submission\.unscored"):
+        submit.run(small())
