@@ -76,7 +76,7 @@ def write(
         raise UserError(f"submission.columns {columns!r} is not possible: choose {' or '.join(_COLUMNS)}.")
     values = values or {}
     missing = _check(ids, preds, values, chosen, unscored)
-    classes = [int(preds.get(name, unscored) or 0) for name in ids]
+    classes = [int(preds.get(name, unscored or 0)) for name in ids]
     with replacing(path) as scratch:
         with explaining(path), scratch.open("w", encoding="utf-8", newline="") as stream:
             writer = csv.writer(stream, lineterminator="\n")
