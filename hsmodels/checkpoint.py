@@ -16,6 +16,9 @@ from hsengine.base.errors import UserError
 from hsmodels import zoo
 
 Which = Literal["best", "last"]
+HELD_OUT = "held_out"
+"""Entry of the record: the ids of the samples that were held out."""
+
 # In nm; no imaging spectrometer measures beyond 100 µm.
 Wavelength = Annotated[float, Field(gt=0.0, le=100_000.0)]
 

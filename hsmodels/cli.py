@@ -116,6 +116,19 @@ def predict(
 
 
 @app.command()
+def compare(
+    models: Annotated[list[Path], typer.Argument(help="Two or more models, or folders of predicted cubes.")],
+    to: Annotated[Path, typer.Option(help="The folder for the page and its numbers.")] = paths.OUTPUTS / "comparison",
+    params: ParamsFile = Path("params.yaml"),
+) -> None:
+    """Compare models and predictions on the held-out samples: differences, how sure they are, which samples decide."""
+    from hsmodels import compare as verb
+    from hsmodels.params import load_params
+
+    typer.echo(str(verb.run(load_params(params), models, folder=to)))
+
+
+@app.command()
 def summary() -> None:
     """Show the last evaluation as a table, and where to look next."""
     from hsmodels import summary as scores

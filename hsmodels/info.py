@@ -8,6 +8,7 @@ from pathlib import Path
 from hsdata import paths
 from hsengine import sources
 from hsengine.folder import record
+from hsmodels.checkpoint import HELD_OUT
 
 
 def run(model: str | Path = paths.MODEL) -> str:
@@ -17,7 +18,7 @@ def run(model: str | Path = paths.MODEL) -> str:
         UserError: there is none, or it cannot be read.
     """
     config = record(sources.local(model))
-    wavelengths = config.pop("wavelengths", None)
-    # On one line, and last: it is the longest and of least interest.
-    shown = json.dumps(config, indent=2)
-    return shown if wavelengths is None else f'{shown[:-2]},\n  "wavelengths": {json.dumps(wavelengths)}\n}}'
+    # On one line each, and last: they are the longest and of least interest.
+    long = {name: config.pop(name) for name in (HELD_OUT, "wavelengths") if name in config}
+    lines = [f'  "{name}": {json.dumps(value)}' for name, value in long.items()]
+    return ",\n".join([json.dumps(config, indent=2)[:-2], *lines]) + "\n}"

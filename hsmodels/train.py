@@ -19,6 +19,7 @@ from hsengine.project import Work
 from hsengine.stage import Trained
 from hsmodels import zoo
 from hsmodels.about import about
+from hsmodels.checkpoint import HELD_OUT
 from hsmodels.heldout import data_hash, division
 from hsmodels.params import Params
 from hsmodels.reconstruction import Reconstruction
@@ -61,6 +62,7 @@ def prepare(params: Params) -> Work:
         "target": task.target,
         "wavelengths": [float(value) for value in BAND_GRID],
         "files": decides["files"],
+        HELD_OUT: [str(name) for name in held_out["id"]],
     }
     counts = (len(training), len(held_out))
     return Work(task, decides, data_hash(training, held_out), counts, record, about(record))

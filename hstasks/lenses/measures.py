@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from hsengine.base.errors import UserError
 from hsengine.base.files import replacing, write_json, write_text
+from hsengine.bootstrap import RESAMPLES
 from hstasks import metrics
 from hstasks.lenses.layout import BANDS, DOMAINS
 
@@ -33,7 +34,7 @@ _RANKED: dict[str, Callable[..., float | None]] = {
 
 
 def measures(
-    frame: pd.DataFrame, threshold: float | None = None, *, resamples: int = metrics.bootstrap.RESAMPLES, seed: int = 0
+    frame: pd.DataFrame, threshold: float | None = None, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> dict[str, dict[str, Any]]:
     """All measures of scored objects (or files) and of their parts.
 

@@ -3,6 +3,7 @@
 None stands for what is not defined, such as a ranking of one class.
 """
 
+from hsengine.bootstrap import interval
 from hstasks.metrics.binary import (
     auroc,
     average_precision,
@@ -17,7 +18,6 @@ from hstasks.metrics.binary import (
     youden,
     youden_index,
 )
-from hstasks.metrics.bootstrap import interval
 from hstasks.metrics.matrix import confusion, per_class
 
 __all__ = [

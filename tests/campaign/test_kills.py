@@ -10,39 +10,96 @@ import time
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 from spoiling import CAMPAIGN
 
 from hsdata.formats import hdf5
 from hsdata.testing import smooth_cube
-from hsmodels.testing import model_folder, project
+from hsmodels import evaluate, train
+from hsmodels.params import load_params
+from hsmodels.testing import project
 
 ROOT = Path(__file__).resolve().parents[2]
 KILLS = 20 if CAMPAIGN else 1
+CUBES, TILES = Path("cubes"), Path("tiles")
 
 # A new verb that writes is tried as soon as it is named here.
 VERBS = {
-    "import": "hsdata import good.h5 --to made --track both",
-    "export": "hsdata export good.h5 other.h5 --to made",
-    "sample": "hsdata sample made --size 16 --train 4 --workers 1 --force",
-    "convert": "hsdata convert --workers 1",
-    "merge": "hsdata merge made --copy --workers 1",
-    "predict": "hsmodels predict --input data/track2/test-private/rgb_2 --output made --device cpu",
-    "submit": "hsmodels submit",
+    "import": (CUBES, "hsdata import good.h5 --to made --track both"),
+    "export": (CUBES, "hsdata export good.h5 other.h5 --to made"),
+    "sample": (CUBES, "hsdata sample made --size 16 --train 4 --workers 1 --force"),
+    "catalog": (CUBES, "hsdata catalog --workers 1"),
+    "convert": (CUBES, "hsdata convert --workers 1"),
+    "render": (CUBES, "hsdata render --workers 1"),
+    "merge": (CUBES, "hsdata merge made --copy --workers 1"),
+    "train": (CUBES, "hsmodels train"),
+    "evaluate": (CUBES, "hsmodels evaluate"),
+    "predict": (CUBES, "hsmodels predict --input data/track2/test-private/rgb_2 --output made --device cpu"),
+    "submit": (CUBES, "hsmodels submit"),
+    "report": (CUBES, "hsmodels report"),
+    "tasks sample": (TILES, "hstasks sample made"),
+    "tasks catalog": (TILES, "hstasks catalog"),
+    "tasks split": (TILES, "hstasks split"),
+    "tasks train": (TILES, "hstasks train"),
+    "tasks evaluate": (TILES, "hstasks evaluate"),
+    "tasks predict": (TILES, "hstasks predict --input data/test/images --output made --device cpu"),
+    "tasks submit": (TILES, "hstasks submit"),
 }
 # Where every test counts: each verb starts three processes.
-_ALWAYS = ("import", "convert", "merge")
+_ALWAYS = ("import", "convert", "merge", "train", "tasks evaluate")
 # What a run says of itself: when, for how long.
 _VARYING = ("state", "throughput.json")
 
 
+# Of a model that is trained in a second.
+PARAMS = {
+    "track": 2,
+    "model": "example",
+    "models": {"example": {"width": 4}},
+    "residual": "none",
+    "stripes": False,
+    "train": {"epochs": 2, "batch_size": 2, "warmup_epochs": 0},
+    "machine": {"trackers": [], "state_minutes": 0.001},
+    "evaluate": {"pictures": 1, "baselines": False},
+}
+
+
 @pytest.fixture(scope="module")
 def sound(place: Path) -> Path:
+    """A project of cubes and one of tiles; what `evaluate` made is there, where a verb needs it."""
+    with pytest.MonkeyPatch.context() as patch:
+        for folder, make in ((CUBES, _cubes), (TILES, _tiles)):
+            folder.mkdir()
+            patch.chdir(folder)
+            make()
+            patch.undo()
+    return place
+
+
+def _cubes() -> None:
     project(2)
-    model_folder(Path("outputs/model"), track=2)
-    Path("params.yaml").write_text("track: 2\n")
+    YAML().dump(PARAMS, Path("params.yaml"))
     for number, name in enumerate(("good", "other")):
         hdf5.write(f"{name}.h5", smooth_cube(number))
-    return place
+    params = load_params()
+    train.run(params)
+    evaluate.run(params)
+
+
+def _tiles() -> None:
+    pytest.importorskip("timm", reason="the libraries of the image tasks are not installed")
+    sys.path.insert(0, str(ROOT / "tests/hstasks/salt"))
+    from small_salt import SMALL, divided, small
+
+    from hstasks.salt import evaluate as evaluating
+    from hstasks.salt import sample
+    from hstasks.salt import train as training
+
+    YAML().dump({"challenge": "salt", **SMALL}, Path("params.yaml"))
+    sample.run(Path("data"), train=40, test=12, seed=3)
+    divided(small())
+    training.run(small())
+    evaluating.run(small())
 
 
 def start(line: str, folder: Path) -> subprocess.Popen[bytes]:
@@ -79,14 +136,14 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("verb", VERBS if CAMPAIGN else _ALWAYS)
 def test_a_killed_run_is_taken_up_by_the_next(verb: str, sound: Path, tmp_path: Path) -> None:
-    line, draw = VERBS[verb], random.Random(verb)
+    (where, line), draw = VERBS[verb], random.Random(verb)
     undisturbed = tmp_path / "undisturbed"
-    shutil.copytree(sound, undisturbed)
+    shutil.copytree(sound / where, undisturbed)
     seconds = finished(line, undisturbed)
     expected = contents(undisturbed)
     for number in range(KILLS):
         folder = tmp_path / f"killed-{number}"
-        shutil.copytree(sound, folder)
+        shutil.copytree(sound / where, folder)
         process = start(line, folder)
         # The first half of a run imports libraries.
         time.sleep(seconds * draw.uniform(0.4, 1.0))
