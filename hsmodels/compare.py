@@ -124,10 +124,12 @@ class _Cubes:
     def cube(self, id: str, input: Tensor, truth: Tensor) -> Tensor:
         file = self.files[id]
         if file.suffix == ".npy" or (file.suffix == ".npz" and not _has_wavelengths(file)):
-            values = formats.load(file, wavelengths=BAND_GRID, axes="height,width,bands").cube().values
+            values = formats.load(file, wavelengths=BAND_GRID, axes="height,width,bands").values
         else:
             cube = formats.open_cube(file)
             values = cube.values
+            if cube.mask is not None and not cube.mask.all():
+                raise UserError(f"{file} has pixels without data or finite numbers: predict it again.")
             if len(cube.wavelengths) != len(BAND_GRID) or np.abs(cube.wavelengths - BAND_GRID).max() > _TOLERANCE:
                 raise UserError(f"{file} has other wavelengths than the challenge: it cannot be scored.")
         if values.shape != tuple(truth.shape):

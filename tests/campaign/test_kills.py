@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,8 @@ from hsmodels.testing import project
 
 ROOT = Path(__file__).resolve().parents[2]
 KILLS = 20 if CAMPAIGN else 1
-CUBES, TILES = Path("cubes"), Path("tiles")
+# Fixtures.
+CUBES, TILES = "cubes", "tiles"
 
 # A new verb that writes is tried as soon as it is named here.
 VERBS = {
@@ -51,6 +53,12 @@ _ALWAYS = ("import", "convert", "merge", "train", "tasks evaluate")
 _VARYING = ("state", "throughput.json")
 
 
+@pytest.fixture(scope="module")
+def monkeypatch_module() -> Iterator[pytest.MonkeyPatch]:
+    with pytest.MonkeyPatch.context() as patch:
+        yield patch
+
+
 # Of a model that is trained in a second.
 PARAMS = {
     "track": 2,
@@ -65,18 +73,11 @@ PARAMS = {
 
 
 @pytest.fixture(scope="module")
-def sound(place: Path) -> Path:
-    """A project of cubes and one of tiles; what `evaluate` made is there, where a verb needs it."""
-    with pytest.MonkeyPatch.context() as patch:
-        for folder, make in ((CUBES, _cubes), (TILES, _tiles)):
-            folder.mkdir()
-            patch.chdir(folder)
-            make()
-            patch.undo()
-    return place
-
-
-def _cubes() -> None:
+def cubes(place: Path, monkeypatch_module: pytest.MonkeyPatch) -> Path:
+    """A project of cubes that was trained and evaluated."""
+    folder = place / "cubes"
+    folder.mkdir()
+    monkeypatch_module.chdir(folder)
     project(2)
     YAML().dump(PARAMS, Path("params.yaml"))
     for number, name in enumerate(("good", "other")):
@@ -84,9 +85,12 @@ def _cubes() -> None:
     params = load_params()
     train.run(params)
     evaluate.run(params)
+    return folder
 
 
-def _tiles() -> None:
+@pytest.fixture(scope="module")
+def tiles(place: Path, monkeypatch_module: pytest.MonkeyPatch) -> Path:
+    """The same of tiles of the salt challenge."""
     pytest.importorskip("timm", reason="the libraries of the image tasks are not installed")
     sys.path.insert(0, str(ROOT / "tests/hstasks/salt"))
     from small_salt import SMALL, divided, small
@@ -95,11 +99,15 @@ def _tiles() -> None:
     from hstasks.salt import sample
     from hstasks.salt import train as training
 
+    folder = place / "tiles"
+    folder.mkdir()
+    monkeypatch_module.chdir(folder)
     YAML().dump({"challenge": "salt", **SMALL}, Path("params.yaml"))
     sample.run(Path("data"), train=40, test=12, seed=3)
     divided(small())
     training.run(small())
     evaluating.run(small())
+    return folder
 
 
 def start(line: str, folder: Path) -> subprocess.Popen[bytes]:
@@ -135,15 +143,16 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("verb", VERBS if CAMPAIGN else _ALWAYS)
-def test_a_killed_run_is_taken_up_by_the_next(verb: str, sound: Path, tmp_path: Path) -> None:
+def test_a_killed_run_is_taken_up_by_the_next(verb: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     (where, line), draw = VERBS[verb], random.Random(verb)
+    sound = request.getfixturevalue(where)
     undisturbed = tmp_path / "undisturbed"
-    shutil.copytree(sound / where, undisturbed)
+    shutil.copytree(sound, undisturbed)
     seconds = finished(line, undisturbed)
     expected = contents(undisturbed)
     for number in range(KILLS):
         folder = tmp_path / f"killed-{number}"
-        shutil.copytree(sound / where, folder)
+        shutil.copytree(sound, folder)
         process = start(line, folder)
         # The first half of a run imports libraries.
         time.sleep(seconds * draw.uniform(0.4, 1.0))
