@@ -161,6 +161,23 @@ def import_checkpoint(
 
 
 @app.command()
+def compare(
+    tables: Annotated[list[Path], typer.Argument(help="Two or more tables with a row a sample, or their folders.")],
+    measure: Annotated[str | None, typer.Option(help="The column; the challenge's own by default.")] = None,
+    group: Annotated[str | None, typer.Option(help="A column: samples that belong together.")] = None,
+    less: Annotated[bool, typer.Option("--less", help="Less of the measure is better.")] = False,
+    to: Annotated[Path, typer.Option(help="The folder for the page and its numbers.")] = paths.OUTPUTS / "comparison",
+    params: ParamsFile = PARAMS,
+) -> None:
+    """Compare what evaluate wrote of several models: differences, how sure they are, which samples decide."""
+    from hstasks import challenge
+    from hstasks import compare as verb
+
+    wanted = measure or challenge.of(params).project.measure
+    typer.echo(str(verb.run(tables, wanted, group=group, direction="min" if less else "max", folder=to)))
+
+
+@app.command()
 def summary() -> None:
     """Show the last evaluation as a table."""
     from hstasks import summary as scores
