@@ -35,6 +35,6 @@ def test_tables_are_compared_by_sample_and_group(two):
 
 def test_other_samples_are_refused_by_name(two):
     evaluation("C", {"a1": 0.5, "c1": 0.5})
-    with pytest.raises(UserError, match="only A/tiles.csv has a2, b1; only C has c1"):
+    with pytest.raises(UserError, match=r"only A/tiles\.csv has a2, b1; only C has c1"):
         compare.run([Path("A/tiles.csv"), Path("C")], "metric")
     assert not Path("outputs").exists()
