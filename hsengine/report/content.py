@@ -101,7 +101,11 @@ def _by_group(group: str, parts: Mapping[str, Any], leading: str, count: str) ->
         measures = [leading]
     counted = any(count in part for part in parts.values())
     rows = [
-        [name, *(number(part.get(measure)) for measure in measures), *([str(part.get(count, _UNSET))] if counted else [])]
+        [
+            name,
+            *(number(part.get(measure)) for measure in measures),
+            *([str(part.get(count, _UNSET))] if counted else []),
+        ]
         for name, part in sorted(parts.items(), key=lambda pair: _order(pair[0]))
     ]
     heads = [group, *measures, *([count] if counted else [])]

@@ -131,4 +131,3 @@ def chosen(worst_first: Sequence[Any], most: int) -> list[Any]:
     between = np.linspace(worst, len(worst_first) - best, most - worst - best, endpoint=False).round().astype(int)
     places = [*range(worst), *between.tolist(), *range(len(worst_first) - best, len(worst_first))]
     return [worst_first[place] for place in places]
-

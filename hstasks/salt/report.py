@@ -124,9 +124,9 @@ def run(
         own(counts, shown, rules, found),
         section,
         lead=(
-            f"{MEASURE} is the competition's, the mean over {found['tiles']} held-out tiles with the rules of each half "
-            "fitted on the other. Below: what each threshold gives, tiles from the worst to the best, then all scores, "
-            "what was run and what it cost."
+            f"{MEASURE} is the competition's, the mean over {found['tiles']} held-out tiles with the rules of each "
+            "half fitted on the other. Below: what each threshold gives, tiles from the worst to the best, then all "
+            "scores, what was run and what it cost."
         ),
         file=file,
         params_file=params_file,
@@ -194,7 +194,9 @@ def _source(count: int, metrics: dict[str, Any], left_out: Sequence[str]) -> str
         "fitted on all, which the submission uses, and flatter these tiles."
     )
     if left_out:
-        said += f" The rules {', '.join(left_out)}, which look at the form of masks or at neighbours, are left out here."
+        said += (
+            f" The rules {', '.join(left_out)}, which look at the form of masks or at neighbours, are left out here."
+        )
     return said
 
 

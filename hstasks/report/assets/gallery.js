@@ -41,11 +41,11 @@ class Gallery {
     return canvas;
   }
 
-  /** Offer other items, or the same in another order; the first is chosen unless the chosen one is among them. */
+  /** Offer other items, or the same in another order, and choose the first. */
   show(items) {
     this.thumbs = items.map((item) => this.#thumb(item));
     this.root.querySelector(".thumbs").replaceChildren(...this.thumbs.map(({ button }) => button));
-    this.choose(items.includes(this.item) ? this.item : (items[0] ?? null));
+    this.choose(items[0] ?? null);
   }
 
   choose(item) {
@@ -53,6 +53,13 @@ class Gallery {
     this.item = item;
     for (const one of this.thumbs) one.button.setAttribute("aria-pressed", String(one.item === item));
     if (item) this.how.chosen?.(item);
+    this.refresh();
+  }
+
+  /** Show an item in the panels, and leave the chosen one chosen. */
+  peek(item) {
+    if (item === this.item) return;
+    Object.assign(this, { item, point: null });
     this.refresh();
   }
 
