@@ -163,10 +163,12 @@ def import_checkpoint(
 
 @app.command()
 def summary() -> None:
-    """Show the last evaluation as a table."""
+    """Show the last evaluation as a table, and where to look next."""
     from hstasks import summary as scores
 
     console.show(scores.table())
+    if paths.REPORT.is_file():
+        typer.echo(scores.NEXT)
 
 
 @app.command()
