@@ -57,7 +57,7 @@ lint: $(VENV)/.installed-dev ## style, formatting, types, who imports whom
 	ruff format --check .
 	mypy
 	lint-imports
-	@for script in hsengine/report/assets/*.js hsdata/view/assets/*.js; do \
+	@for script in hsengine/report/assets/*.js hsdata/view/assets/*.js hstasks/report/assets/*.js; do \
 	  ! command -v node >/dev/null || node --check $$script || exit 1; done
 
 format: $(VENV)/.installed-dev ## put the code into the house style

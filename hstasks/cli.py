@@ -38,6 +38,7 @@ _STAGES = {
     "aggregate": "Rank all checkpoints that were evaluated.",
     "test": "Score the last model on the test samples, once.",
     "submit": "Predict the test samples and write the submission.",
+    "report": "Write the page that shows the result, outputs/report.html.",
     "leak": "Show what a random split flatters, with the same model.",
 }
 """The verbs that read nothing but `params.yaml`, in the order of the pipelines."""
@@ -179,10 +180,12 @@ def compare(
 
 @app.command()
 def summary() -> None:
-    """Show the last evaluation as a table."""
+    """Show the last evaluation as a table, and where to look next."""
     from hstasks import summary as scores
 
     console.show(scores.table())
+    if paths.REPORT.is_file():
+        typer.echo(scores.NEXT)
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""The verb `summary`: the scores of the last evaluation as a table."""
+"""The verb `summary`: the scores of the last evaluation as a table, and where to look next."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from rich.table import Table
 
 from hsengine.base import paths
 from hsengine.base.errors import UserError
+
+
+NEXT = f"All of it on one page, with the samples to look at: {paths.REPORT}, in a browser."
 
 
 def table(file: Path = paths.METRICS) -> Table:

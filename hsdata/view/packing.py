@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
-from base64 import b64encode
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +11,6 @@ from numpy.typing import NDArray
 from hsengine.report.page import packed
 
 Bits = Literal[8, 16]
-
-_PICTURE_SIDE: Final = 1024
-_LOSSLESS_SIDE: Final = 512
-_QUALITY: Final = 90
 
 
 @dataclass(frozen=True)
@@ -72,20 +66,3 @@ def quantised(values: NDArray[np.floating], bits: Bits) -> Planes:
     )
     shape = (values.shape[0], values.shape[1], values.shape[2])
     return Planes(packed(content), shape, bits, low, high, worst, total / max(values.size, 1))
-
-
-def picture(rgb: NDArray[np.floating]) -> str:
-    """A picture (3, height, width) with values in [0, 1] as a data URL: PNG, or JPEG where it is large.
-
-    Every n-th pixel where it is larger than a page shows.
-    """
-    from PIL import Image
-
-    step = -(-max(rgb.shape[1:]) // _PICTURE_SIDE)
-    small = np.moveaxis(np.clip(np.nan_to_num(rgb[:, ::step, ::step]), 0.0, 1.0), 0, 2)
-    buffer = io.BytesIO()
-    lossless = max(small.shape[:2]) <= _LOSSLESS_SIDE
-    image = Image.fromarray(np.rint(small * 255.0).astype(np.uint8))
-    image.save(buffer, format="PNG") if lossless else image.save(buffer, format="JPEG", quality=_QUALITY)
-    kind = "png" if lossless else "jpeg"
-    return f"data:image/{kind};base64,{b64encode(buffer.getvalue()).decode('ascii')}"

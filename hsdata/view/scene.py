@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hsdata.camera import colour
-from hsdata.view.packing import Bits, picture, quantised
+from hsdata.view.packing import Bits, quantised
 from hsengine.report.page import Part, Table, asset, filled
+from hsengine.report.pictures import picture
 
 __loads__ = (
     "hsdata/view/templates/cubes.html",

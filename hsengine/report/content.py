@@ -36,36 +36,47 @@ def read_json(path: Path, made_by: str) -> dict[str, Any]:
     return content
 
 
-def scores(metrics: Mapping[str, Any], count: str) -> Section:
+def scores(metrics: Mapping[str, Any], count: str, weights: str | None = None) -> Section:
     """The measures beside the baselines', the last commit's and other experiments', and by group.
+
+    Ends of an interval, `<measure>_low` and `<measure>_high`, stand beside their measure.
 
     Args:
         metrics: the content of `metrics.json`.
         count: what it calls the number of samples.
+        weights: hash of the model's weights; None: as the metrics have it.
     """
     run = metrics["run"]
     leading = run["leading"]
     source = (
         f"{paths.METRICS}: {metrics[count]} held-out samples, model {run['model']}, {run['checkpoint']} checkpoint, "
-        f"weights {run['weights_blake2b']}"
+        f"weights {weights or run['weights_blake2b']}"
     )
     before = _committed(paths.METRICS)
+    names = [name for name, value in metrics.items() if _is_number(value) and name != count]
+    ends = {name for name in names for end in _ENDS if name.endswith(end) and name.removesuffix(end) in names}
     rows = []
-    for name, value in metrics.items():
-        if isinstance(value, int | float) and name != count:
-            old = before.get(name)
-            rows.append([name, number(value), number(old), number(None if old is None else value - old, sign=True)])
-    blocks: list[Block] = [Table(["measure", "this run", "last commit", "difference"], rows, _versus(source, before))]
+    for name in names:
+        if name not in ends:
+            value, old = metrics[name], before.get(name)
+            change = number(value - old, sign=True) if _is_number(old) else _UNSET
+            interval = [_interval(metrics, name)] if ends else []
+            rows.append([name, number(value), *interval, number(old), change])
+    heads = ["measure", "this run", *(["95 % interval"] if ends else []), "last commit", "difference"]
+    blocks: list[Block] = [Table(heads, rows, _versus(source, before))]
     beside = [[f"{run['model']} (this run)", number(metrics[leading])]]
     beside += [[f"baseline {name}", number(part.get(leading))] for name, part in metrics.get("baseline", {}).items()]
     if leading in before:
         beside.append([f"{before.get('run', {}).get('model', 'model')} (last commit)", number(before[leading])])
     others = list(_experiments(leading))
-    said = f"{leading} on the same held-out samples; baselines fitted on the training samples by the stage evaluate"
+    said = f"{leading} on the same held-out samples"
+    if "baseline" in metrics:
+        said += "; baselines fitted on the training samples by the stage evaluate"
     if others:
         said += f"; experiments: the last {len(others)} in DVC, each with its own parameters and held-out samples"
     beside += others
-    blocks.append(Table(["model", leading], beside, said, f"{leading} beside others"))
+    if len(beside) > 1:
+        blocks.append(Table(["model", leading], beside, said, f"{leading} beside others"))
     for group, parts in metrics.items():
         if isinstance(parts, Mapping) and group not in ("run", "baseline") and parts:
             blocks.append(_by_group(group, parts, leading, count))
@@ -74,9 +85,40 @@ def scores(metrics: Mapping[str, Any], count: str) -> Section:
     return Section("Scores", blocks)
 
 
+_ENDS = ("_low", "_high")
+# Groups of which more is known are shown by the leading measure alone.
+_FEW = 4
+
+
+def _interval(metrics: Mapping[str, Any], name: str) -> str:
+    low, high = (metrics.get(f"{name}{end}") for end in _ENDS)
+    return f"{number(low)} to {number(high)}" if _is_number(low) and _is_number(high) else ""
+
+
 def _by_group(group: str, parts: Mapping[str, Any], leading: str, count: str) -> Table:
-    rows = [[name, number(part[leading]), str(part.get(count, _UNSET))] for name, part in parts.items()]
-    return Table([group, leading, count], rows, f"{paths.METRICS}, means over the samples", f"By {group}")
+    measures = [name for name, value in next(iter(parts.values())).items() if name != count and _is_number(value)]
+    if leading not in measures or len(measures) > _FEW:
+        measures = [leading]
+    counted = any(count in part for part in parts.values())
+    rows = [
+        [
+            name,
+            *(number(part.get(measure)) for measure in measures),
+            *([str(part.get(count, _UNSET))] if counted else []),
+        ]
+        for name, part in sorted(parts.items(), key=lambda pair: _order(pair[0]))
+    ]
+    heads = [group, *measures, *([count] if counted else [])]
+    return Table(heads, rows, f"{paths.METRICS}, over the held-out samples of each", f"By {group.replace('_', ' ')}")
+
+
+def _order(name: str) -> tuple[bool, int]:
+    """Numbers by their size, after names, which keep their order."""
+    return name.isdigit(), int(name) if name.isdigit() else 0
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def samples(table: Path, leading: str, *, best_is_high: bool = True) -> tuple[Section, list[dict[str, str]]]:
@@ -90,22 +132,47 @@ def samples(table: Path, leading: str, *, best_is_high: bool = True) -> tuple[Se
     Raises:
         UserError: the table is missing or has no such column.
     """
-    try:
-        with table.open(encoding="utf-8", newline="") as stream:
-            rows = [row for row in csv.DictReader(stream) if row[leading]]
-    except (OSError, KeyError) as error:
-        raise UserError(f"{table} cannot be read ({error}): make it with 'dvc repro evaluate'.") from None
+    rows = [row for row in read_table(table, ("id", leading)) if row[leading]]
     rows.sort(key=lambda row: float(row[leading]), reverse=not best_is_high)
-    columns = list(rows[0]) if rows else ["id", leading]
+    return ranked(rows, f"{table}, ordered by {leading}", ["id", leading]), rows
+
+
+def ranked(rows: Sequence[Mapping[str, str]], source: str, columns: Sequence[str] = ("id",)) -> Section:
+    """The first and last of samples that go from the worst to the best.
+
+    Args:
+        rows: of one set of columns.
+        source: where the rows are from, and what orders them.
+        columns: shown where there is no row.
+    """
+    heads = list(rows[0]) if rows else list(columns)
 
     def shown(part: Sequence[Mapping[str, str]], title: str) -> Table:
-        cells = [[row[column] if column == "id" else _short(row[column]) for column in columns] for row in part]
-        return Table(columns, cells, f"{table}, ordered by {leading}", title)
+        cells = [[row[column] if column == "id" else _short(row[column]) for column in heads] for row in part]
+        return Table(heads, cells, source, title)
 
     blocks = [shown(rows[:_SAMPLES], "Worst" if len(rows) > _SAMPLES else "All, worst first")]
     if len(rows) > _SAMPLES:
         blocks.append(shown(rows[: -_SAMPLES - 1 : -1], "Best"))
-    return Section("Samples", blocks), rows
+    return Section("Samples", blocks)
+
+
+def read_table(table: Path, columns: Sequence[str], made_by: str = "evaluate") -> list[dict[str, str]]:
+    """The rows of a stage's CSV file.
+
+    Raises:
+        UserError: it is missing, or lacks a column; `made_by` is the stage that makes it.
+    """
+    try:
+        with table.open(encoding="utf-8", newline="") as stream:
+            reader = csv.DictReader(stream)
+            rows, heads = list(reader), reader.fieldnames or []
+    except (OSError, ValueError, csv.Error) as error:
+        raise UserError(f"{table} cannot be read ({error}): make it with 'dvc repro {made_by}'.") from None
+    lacking = [column for column in columns if column not in heads]
+    if lacking:
+        raise UserError(f"{table} has no column '{lacking[0]}': make it again with 'dvc repro {made_by}'.")
+    return rows
 
 
 def curves(leading: str, folder: Path = paths.CURVES) -> Section:
@@ -193,16 +260,22 @@ _NEAREST = "The recipe whose keys agree best with params.yaml; keys that it does
 
 
 def cost(file: Path = paths.THROUGHPUT) -> Section:
-    """What the training cost."""
+    """What the training cost, from what it measured of itself.
+
+    Raises:
+        UserError: there is no such file.
+    """
     speed = read_json(file, "train")
     rows = [[name, number(value) if isinstance(value, float) else str(value)] for name, value in flat(speed)]
     return Section("Cost", [Table(["what", "value"], rows, f"{file}: measured by the training of this model")])
 
 
 def number(value: Any, *, sign: bool = False) -> str:
-    """A measure as text."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    """A measure as text; whole numbers are counts."""
+    if not _is_number(value):
         return _UNSET
+    if isinstance(value, int):
+        return f"{value:+d}" if sign else str(value)
     return f"{value:+.4f}" if sign else f"{value:.4f}"
 
 

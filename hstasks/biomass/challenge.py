@@ -27,6 +27,7 @@ CHALLENGE = Challenge(
         "train": "hstasks.biomass.train",
         "evaluate": "hstasks.biomass.evaluate",
         "submit": "hstasks.biomass.submit",
+        "report": "hstasks.biomass.report",
     },
     tools={
         "sample": "hstasks.biomass.sample",

@@ -31,6 +31,7 @@ CHALLENGE = Challenge(
         "aggregate": "hstasks.landcover.aggregate",
         "test": "hstasks.landcover.test",
         "submit": "hstasks.landcover.submit",
+        "report": "hstasks.landcover.report",
     },
     tools={
         "sample": "hstasks.landcover.sample",

@@ -67,6 +67,9 @@ def run(
         if written.is_dir():
             with replacing(place / written.name) as scratch:
                 written.rename(scratch)
+    if paths.THROUGHPUT.is_file():
+        # What the training cost lies with its curves: the next stage writes its own.
+        paths.THROUGHPUT.replace(place / paths.CURVES.name / paths.THROUGHPUT.name)
     return Trained(place / paths.MODEL.name, made.config)
 
 

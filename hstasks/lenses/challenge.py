@@ -39,6 +39,7 @@ CHALLENGE = Challenge(
         "train": "hstasks.lenses.train",
         "evaluate": "hstasks.lenses.evaluate",
         "submit": "hstasks.lenses.submit",
+        "report": "hstasks.lenses.report",
     },
     tools={
         "sample": "hstasks.lenses.sample",

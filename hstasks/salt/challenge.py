@@ -29,6 +29,7 @@ CHALLENGE = Challenge(
         "train": "hstasks.salt.train",
         "evaluate": "hstasks.salt.evaluate",
         "submit": "hstasks.salt.submit",
+        "report": "hstasks.salt.report",
     },
     tools={"sample": "hstasks.salt.sample", "fetch": "hstasks.salt.fetch", "predict": "hstasks.salt.predict"},
 )
