@@ -129,7 +129,9 @@ def predict(
     ] = [paths.MODEL],  # noqa: B006
     sha256: Annotated[str | None, typer.Option(help="Of the weights, where the address does not say it.")] = None,
     table: Annotated[Path | None, typer.Option(help="What is known of the images beside them (CSV).")] = None,
-    checkpoint: Annotated[Literal["best", "last"], typer.Option(help="Which weights.")] = "best",
+    checkpoint: Annotated[
+        Literal["best", "last"] | None, typer.Option(help="Which weights; by default what the challenge is scored by.")
+    ] = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda; a GPU if there is one by default.")] = None,
 ) -> None:
     """Predict any folder of images with a trained model; no pipeline is needed."""
@@ -144,7 +146,8 @@ def predict(
     given: dict[str, Any] = {} if table is None else {"table": table}
     if given and "table" not in inspect.signature(run).parameters:
         raise UserError(f"--table: the models of '{name}' use nothing but the images.")
-    typer.echo(str(run(input, output, model, checkpoint=checkpoint, device=device, **given)))
+    given |= {} if checkpoint is None else {"checkpoint": checkpoint}
+    typer.echo(str(run(input, output, model, device=device, **given)))
 
 
 @app.command(name="import-checkpoint")

@@ -96,4 +96,16 @@ def studies(project: Project) -> typer.Typer:
 
         typer.echo("\n".join(verbs.best(project, file, params)))
 
+    @app.command()
+    def pack(
+        file: StudyFile,
+        to: Annotated[Path | None, typer.Option(help="The folder to write; outputs/<study> by default.")] = None,
+        picture: Annotated[str, typer.Option(help="The name of the picture's file.")] = "curves.png",
+        params: ParamsFile = Path("params.yaml"),
+    ) -> None:
+        """Gather each variant's best model, the table and the picture, as folders and as models.zip and results.zip."""
+        from hsengine.study import verbs
+
+        typer.echo("\n".join(verbs.pack(project, file, params, to, picture=picture)))
+
     return app

@@ -143,13 +143,34 @@ def content(revision: str, file: str) -> Any:
         return {}
 
 
+def fetch(revision: str, place: Path, to: Path) -> bool:
+    """Copy a folder of a finished experiment from DVC's cache, and whether it is there.
+
+    Args:
+        revision: the experiment's commit.
+        place: the folder in the project.
+        to: where the copy goes; it must not be there yet.
+    """
+    from dvc.api import DVCFileSystem
+
+    try:
+        DVCFileSystem(rev=revision, subrepos=True).get(_in_repository(place), str(to), recursive=True)
+    except Exception:
+        # As in `_from_cache`.
+        return False
+    return True
+
+
+def _in_repository(place: Path) -> str:
+    """A path of the project in the whole repository, which is what DVC shows of a commit."""
+    return Path(git("rev-parse", "--show-prefix") or "", place).as_posix()
+
+
 def _from_cache(revision: str, file: Path) -> str | None:
     from dvc.api import DVCFileSystem
 
-    # Of a commit, DVC shows the whole repository; a project below its root is a part of that.
-    place = Path(git("rev-parse", "--show-prefix") or "", file).as_posix()
     try:
-        with DVCFileSystem(rev=revision, subrepos=True).open(place, mode="r") as stream:
+        with DVCFileSystem(rev=revision, subrepos=True).open(_in_repository(file), mode="r") as stream:
             return str(stream.read())
     except Exception:
         # DVC and its file systems raise many kinds where a file is missing; a picture does without it.

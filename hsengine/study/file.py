@@ -78,6 +78,9 @@ class Study(Section):
     # The stage of dvc.yaml that is run, with all that it needs.
     target: str = "evaluate"
     baseline: str | None = None
+    # Figures of the measure from elsewhere, by variant, to stand beside the own ones, and what is to be said of them.
+    published: dict[str, float] = Field(default_factory=dict)
+    note: str | None = None
     # A recipe of the project that all experiments start from, and parameters that are set after it.
     recipe: str | None = None
     base: dict[str, Any] = Field(default_factory=dict)

@@ -100,6 +100,9 @@ class Plan:
                 found[name] = base | values | grid
         if study.baseline is not None and study.baseline not in found:
             raise UserError(f"baseline: the study has no '{study.baseline}'; it has {some(list(found))}.")
+        unknown = sorted(study.published.keys() - found.keys())
+        if unknown:
+            raise UserError(f"published: the study has no {some(unknown)}; it has {some(list(found))}.")
         return found
 
     def experiments(self) -> list[Experiment]:

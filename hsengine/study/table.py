@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#999933", "#000000")
 NONE = "–"
 UNSURE = "n.s."
+PUBLISHED = "published"
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,8 @@ def header(plan: Plan, found: Sequence[Standing]) -> list[str]:
     against = sorted({row.reference for row in found if row.reference is not None})
     word = "the one before" if plan.study.stages and plan.study.baseline is None else "".join(against[:1])
     measure = f"{plan.measure} ({'less' if plan.sign < 0 else 'more'} is better)"
-    return ["", measure, *([f"to {word}"] if against else []), *plan.study.also, "n"]
+    known = [PUBLISHED] if plan.study.published else []
+    return ["", measure, *known, *([f"to {word}"] if against else []), *plan.study.also, "n"]
 
 
 def cells(plan: Plan, found: Sequence[Standing]) -> list[list[str]]:
@@ -138,7 +140,9 @@ def cells(plan: Plan, found: Sequence[Standing]) -> list[list[str]]:
             difference += f" {UNSURE}"
         also = [str(row.also[name] or NONE) for name in plan.study.also]
         count = str(n) if n == row.expected else f"{n} of {row.expected}"
-        lines.append([row.label, str(row.value or NONE), *([difference] if compared else []), *also, count])
+        given = plan.study.published.get(row.label)
+        known = [NONE if given is None else f"{given:.4f}"] if plan.study.published else []
+        lines.append([row.label, str(row.value or NONE), *known, *([difference] if compared else []), *also, count])
     return lines
 
 
@@ -169,7 +173,7 @@ def remarks(
         records: what DVC knows of them.
         stopped: names of trials that were stopped early.
     """
-    found = []
+    found = [] if plan.study.note is None else [" ".join(plan.study.note.split())]
     if len({experiment.repeat for experiment in planned}) > 1:
         found.append(
             "± is the standard deviation over seeds and folds; differences are taken one seed and fold at a time. "
@@ -220,7 +224,8 @@ def picture(plan: Plan, planned: Sequence[Experiment], records: Mapping[str, Sta
         steps = sorted(set.intersection(*(set(curve) for curve in curves)))
         points = [[curve[step] for curve in curves] for step in steps]
         means = [statistics.fmean(values) for values in points]
-        axis.plot(steps, means, color=tint, linestyle=dashes, marker="o" if len(steps) < 30 else "", label=label)
+        top = f"{label} (best {max(means) if plan.sign > 0 else min(means):.4f})" if means else label
+        axis.plot(steps, means, color=tint, linestyle=dashes, marker="o" if len(steps) < 30 else "", label=top)
         if len(curves) > 1:
             axis.fill_between(steps, [min(v) for v in points], [max(v) for v in points], color=tint, alpha=0.2, lw=0)
     axis.set_xlabel("epoch")

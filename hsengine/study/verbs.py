@@ -8,10 +8,12 @@ from pathlib import Path
 
 from rich.table import Table
 
+from hsengine.base import paths
 from hsengine.base.errors import UserError
 from hsengine.base.wording import some
 from hsengine.project import Project
 from hsengine.study import experiments, plan, recipe, search, snapshot, table
+from hsengine.study import pack as packing
 from hsengine.study import run as running
 from hsengine.study.calls import git
 from hsengine.study.experiments import Status
@@ -99,6 +101,27 @@ def best(project: Project, file: Path, params_file: Path) -> list[str]:
         lines.append(f"not all experiments are done of {some(incomplete)}")
     changes = recipe.set_values(project, plan.nested(values), params_file, f"study '{found.study.name}'")
     return [*lines, *(changes or [f"{params_file} holds its values already"])]
+
+
+def pack(project: Project, file: Path, params_file: Path, to: Path | None = None, *, picture: str) -> list[str]:
+    """Write the models, table and picture of a study into a folder; see `hsengine.study.pack`.
+
+    Args:
+        project: whose study.
+        file: the study.
+        params_file: what its experiments start from.
+        to: the folder; None: the study's name beside the other outputs.
+        picture: the name of the picture's file.
+
+    Raises:
+        UserError: the study is not valid, or see `hsengine.study.pack.run`.
+    """
+    if Path(picture).name != picture or Path(picture).suffix.lower() != ".png":
+        raise UserError(f"--picture: '{picture}' is no name of a PNG file, such as curves.png.")
+    found, planned, records, _ = _read(project, file, params_file)
+    text = show(project, file, params_file).markdown()
+    place = to or paths.OUTPUTS / found.study.name
+    return packing.run(found, planned, records, place, text=text, picture=picture)
 
 
 def _load(project: Project, file: Path, params_file: Path) -> Plan:

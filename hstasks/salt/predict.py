@@ -43,7 +43,7 @@ def run(
     output: Path,
     model: Sequence[Path],
     *,
-    checkpoint: Literal["best", "last"] = "best",
+    checkpoint: Literal["best", "last"] | None = None,
     device: str | None = None,
     rules: Rules | None = None,
 ) -> Summary:
@@ -55,7 +55,8 @@ def run(
         input: a folder of images, or one.
         output: a folder that is not there yet, or that this verb wrote.
         model: folders that training wrote; several are an ensemble.
-        checkpoint: which weights.
+        checkpoint: which weights; by default those that the first model's parameters predict by, which its rules
+            were fitted for.
         device: `cpu` or `cuda`; a GPU if there is one by default.
         rules: from probabilities to masks; by default those that `evaluate` fitted for the first model where they
             stand beside its folder, else those that its parameters fix.
@@ -68,7 +69,7 @@ def run(
     check_own(output, FILE, "a folder of predictions", ("masks", "probabilities"))
     record = folder.record(model[0])
     params = validated(Params, dict(record["params"]), f"the record of {model[0]}")
-    settings = params.predict.model_copy(update={"checkpoint": checkpoint})
+    settings = params.predict.model_copy(update={"checkpoint": checkpoint or params.predict.checkpoint})
     ensemble, _ = masks(model, settings, device)
     chosen = rules or _rules(model[0], record["training"], params)
 

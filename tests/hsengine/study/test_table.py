@@ -145,8 +145,8 @@ def test_the_picture_has_the_mean_course_of_each_label(tmp_path, monkeypatch):
     figure = table.picture(study, planned, _records([0.5, 0.6, 0.7, 0.8], planned))
     lines = {line.get_label(): line.get_xydata().tolist() for line in figure.axes[0].get_lines()}
     assert lines == {
-        "plain": [[0, pytest.approx(0.2)], [1, pytest.approx(0.3)]],
-        "fast": [[5, 1.0]],
+        "plain (best 0.3000)": [[0, pytest.approx(0.2)], [1, pytest.approx(0.3)]],
+        "fast (best 1.0000)": [[5, 1.0]],
     }
     courses = iter([{0: 0.1, 1: 0.2}, {}, {}, {}])
     table.draw(study, planned, _records([0.5, 0.6, 0.7, 0.8], planned), tmp_path / "curves.png")

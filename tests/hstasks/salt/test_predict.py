@@ -51,6 +51,17 @@ def test_an_ensemble_of_a_model_with_itself_is_the_model(tiles):
         assert np.abs(first.astype(int) - second).max() <= 1
 
 
+def test_the_weights_are_those_that_the_models_own_parameters_predict_by(tiles):
+    file = MODEL[0] / "config.json"
+    config = json.loads(file.read_text())
+    config["params"]["predict"]["checkpoint"] = "last"
+    file.write_text(json.dumps(config))
+    (MODEL[0] / "model.safetensors").unlink()
+    run(tiles, Path("out"), MODEL)
+    with pytest.raises(UserError, match="no checkpoint 'best'"):
+        run(tiles, Path("other"), MODEL, checkpoint="best")
+
+
 def test_tiles_of_other_sizes_go_with_the_others(tiles):
     Image.fromarray(np.full((60, 80), 90, dtype=np.uint8)).save(tiles / "small.png")
     run(tiles, Path("out"), MODEL)
