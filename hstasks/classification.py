@@ -122,17 +122,26 @@ class Classification(Supervised):
         return WeightedSampler(ids, categories, weights=even_weights(categories), seed=seed, size=size)
 
     def losses(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Mapping[str, Tensor]]:
-        """The cross-entropy of each object, (B,): of both labels by their shares where two are mixed."""
-        return _losses(model(batch["image"])[:, 0].float(), batch), {}
+        """The cross-entropy of each object, (B,), and whether its side of 0 is right.
+
+        Where two objects are mixed, both labels count by their shares.
+        """
+        logits = model(batch["image"])[:, 0].float()
+        return _losses(logits, batch), {"accuracy": _right(logits.detach(), batch)}
 
     def measures(self, model: nn.Module, batch: Batch, *, full: bool) -> list[dict[str, float]]:
-        """The loss, the logit and the label of each object."""
+        """The loss, the logit and the label of each object, and whether the logit's sign is right."""
         logits = model(batch["image"])[:, 0].float()
-        columns = {"loss": _losses(logits, batch), "logit": logits, "label": batch["label"]}
+        columns = {
+            "loss": _losses(logits, batch),
+            "accuracy": _right(logits, batch),
+            "logit": logits,
+            "label": batch["label"],
+        }
         return [{name: float(values[place]) for name, values in columns.items()} for place in range(len(logits))]
 
     def summary(self, rows: Sequence[Row]) -> dict[str, float]:
-        """The mean loss and the rankings' measures of all objects and, under its name, of each part."""
+        """The mean loss, the accuracy and the rankings' measures of all objects and, under its name, of each part."""
         found = _summary(rows)
         for name in dict.fromkeys(self._names.values()):
             part = [row for row in rows if self._names.get(row["category"]) == name]
@@ -147,9 +156,19 @@ def _losses(logits: Tensor, batch: Batch) -> Tensor:
     return share * own + (1.0 - share) * other
 
 
+def _right(logits: Tensor, batch: Batch) -> Tensor:
+    """Whether a logit is on the label's side of 0, (B,): a probability of one half."""
+    share: Tensor = batch["share"]
+    found = logits >= 0.0
+    return share * (found == (batch["label"] > 0.5)) + (1.0 - share) * (found == (batch["other"] > 0.5))
+
+
 def _summary(rows: Sequence[Row]) -> dict[str, float]:
     labels = np.array([int(row["label"]) for row in rows])
     # A network that broke off has no ranking; its loss says so.
     logits = np.nan_to_num(np.array([row["logit"] for row in rows]))
     found = {name: measure(labels, logits) for name, measure in SUMMARIES.items()}
-    return {"loss": means(rows)["loss"]} | {name: value for name, value in found.items() if value is not None}
+    own = means(rows)
+    return {"loss": own["loss"], "accuracy": own["accuracy"]} | {
+        name: value for name, value in found.items() if value is not None
+    }

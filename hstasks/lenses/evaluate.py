@@ -15,7 +15,7 @@ from hsengine.base.errors import UserError
 from hsengine.base.files import replacing, write_json
 from hsengine.evaluate import Summary
 from hstasks.lenses import catalog as catalogs
-from hstasks.lenses import ensemble, measures, scoring
+from hstasks.lenses import ensemble, measures, published, scoring
 from hstasks.lenses import samples as seen
 from hstasks.lenses import split as splits
 from hstasks.lenses.convert import Store
@@ -86,7 +86,8 @@ def run(
             measures.plot(scratch, objects[TEST], fitted.threshold)
             (scratch / PUBLISHED).mkdir()
             for part in (VALIDATION, TEST):
-                measures.write_published(scratch / PUBLISHED, singles[part], part=part, threshold=fitted.threshold)
+                published.write_scores(scratch / PUBLISHED, singles[part], part=part, threshold=fitted.threshold)
+            published.write_results(scratch / PUBLISHED, singles[TEST], chosen[0].record)
         scoring.write_calibration(calibration or scoring.beside(model), fitted, chosen)
         write_json(file, metrics)
     return Summary(metrics, file, folder, "objects")

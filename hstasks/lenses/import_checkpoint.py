@@ -16,7 +16,8 @@ from hsengine.base.errors import UserError
 from hsengine.base.files import file_hash
 from hsengine.card import card
 from hstasks import networks
-from hstasks.lenses import params
+from hstasks.lenses import params, published, scoring
+from hstasks.lenses.ensemble import Calibration
 from hstasks.lenses.layout import BANDS
 from hstasks.lenses.preprocess import PublishedPreprocess
 from hstasks.lenses.samples import Sight
@@ -32,11 +33,15 @@ class Summary:
     folder: Path
     name: str
     values: int
+    threshold: float | None = None
 
     def __str__(self) -> str:
+        said = f"{self.name} with {self.values} parameters: {self.folder}\n"
+        if self.threshold is None:
+            return said + "It has no threshold yet: 'hstasks evaluate' fits one on the validation part."
         return (
-            f"{self.name} with {self.values} parameters: {self.folder}\n"
-            "It has no threshold yet: 'hstasks evaluate' fits one on the validation part."
+            f"{said}threshold {self.threshold:g} of {published.THRESHOLD}, which was fitted on single files: "
+            f"{scoring.beside(self.folder)}\n'hstasks evaluate' fits one on the validation objects."
         )
 
 
@@ -91,13 +96,21 @@ def run(
 ) -> Summary:
     """Write a published checkpoint as a model's folder, which `evaluate`, `submit` and `predict` take.
 
+    A `threshold.txt` beside it is stored beside the folder.
+
     Raises:
-        UserError: see `import_checkpoint`; or something else stands at the folder's place.
+        UserError: see `import_checkpoint`; or something else stands at the folder's place, or the threshold is none.
     """
     folders.check_place(folder)
     network, record = import_checkpoint(path, section)
+    file = Path(path).parent / published.THRESHOLD
+    threshold = published.read_threshold(file) if file.is_file() else None
     folders.save(folder, {"best": network.state_dict()}, record, card(ABOUT, record))
-    return Summary(folder, record["model"]["name"], sum(value.numel() for value in network.parameters()))
+    if threshold is not None:
+        fitted = Calibration("probability", 1.0, threshold, split=f"imported {file_hash(file)}", objects=0)
+        scoring.write_calibration(scoring.beside(folder), fitted, scoring.members([folder]))
+    values = sum(value.numel() for value in network.parameters())
+    return Summary(folder, record["model"]["name"], values, threshold)
 
 
 def _named(depths: list[int], dims: list[int]) -> tuple[str, Mapping[str, Any]]:

@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hsengine.base.errors import UserError
-from hsengine.base.files import replacing, write_json, write_text
+from hsengine.base.files import replacing
 from hsengine.bootstrap import RESAMPLES
 from hstasks import metrics
 from hstasks.lenses.layout import BANDS, DOMAINS
@@ -98,43 +98,6 @@ def _part(part: pd.DataFrame, threshold: float | None, resamples: int, seed: int
 
 def _accuracy(threshold: float, truth: NDArray[Any], score: NDArray[Any]) -> float:
     return float(np.mean((score >= threshold) == truth))
-
-
-def write_published(
-    folder: str | os.PathLike[str],
-    frame: pd.DataFrame,
-    *,
-    part: str,
-    threshold: float,
-    tag: str | None = None,
-) -> None:
-    """Write the published system's files: `pred_{part}.csv` and `.npy`, `metrics_{tag}.json`, `threshold.txt`.
-
-    Args:
-        folder: where to.
-        frame: one row a file, with `path`, `domain`, `label` (-1: not known) and `prob`.
-        part: `val` or `test`.
-        threshold: t*.
-        tag: of the measures; None: the part.
-    """
-    place = Path(folder)
-    table = frame[["path", "domain", "label", "prob"]].assign(pred=(frame["prob"] >= threshold).astype(int))
-    write_text(place / f"pred_{part}.csv", str(table.to_csv(index=False, lineterminator="\n")))
-    with replacing(place / f"pred_{part}.npy") as scratch:
-        np.save(scratch, frame["prob"].to_numpy(np.float64))
-    known = frame[frame["label"] >= 0]
-    if len(known):
-        content = {"global": _published(known, threshold)}
-        for name in sorted(known["domain"].unique()):
-            content[f"domain::{name}"] = _published(known[known["domain"] == name], threshold)
-        write_json(place / f"metrics_{tag or part}.json", content)
-    write_text(place / "threshold.txt", f"{threshold!r}\n")
-
-
-def _published(part: pd.DataFrame, threshold: float) -> dict[str, Any]:
-    found = metrics.binary_measures(part["label"].to_numpy(np.int64), part["prob"].to_numpy(np.float64), threshold)
-    names = {"samples": "n", "auroc": "auc"}
-    return {names.get(name, name): value for name, value in found.items()}
 
 
 def plot(folder: str | os.PathLike[str], frame: pd.DataFrame, threshold: float | None = None) -> list[Path]:

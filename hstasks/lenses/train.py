@@ -11,6 +11,7 @@ import pandas as pd
 from torch import nn
 
 from hsengine import stage
+from hsengine.base import paths
 from hsengine.base.errors import UserError
 from hsengine.base.files import file_hash
 from hsengine.base.wording import close_matches
@@ -24,6 +25,7 @@ from hstasks.lenses import samples as seen
 from hstasks.lenses import split as splits
 from hstasks.lenses.convert import Store
 from hstasks.lenses.ensemble import SPLIT_KEY
+from hstasks.lenses.log import write_log
 from hstasks.lenses.params import Params
 from hstasks.lenses.samples import Sample
 
@@ -40,10 +42,13 @@ ABOUT = about(
 
 
 def run(params: Params, *, params_file: Path | None = None, command: Sequence[str] | None = None) -> Trained:
-    """Train the network of `params.yaml`; see `hsengine.stage.train`."""
+    """Train the network of `params.yaml`, see `hsengine.stage.train`; the published log is beside the curves."""
     from hstasks.lenses.challenge import PROJECT
 
-    return stage.train(PROJECT, params, params_file=params_file, command=command)
+    made = stage.train(PROJECT, params, params_file=params_file, command=command)
+    if made.config:
+        write_log(paths.CURVES)
+    return made
 
 
 def prepare(params: Params) -> Work:

@@ -62,6 +62,17 @@ def test_image_and_loss_are_mixed_by_one_share():
         assert float(losses[0].detach()) == pytest.approx(float(expected), rel=1e-5)
 
 
+def test_where_two_are_mixed_both_labels_count_for_the_accuracy():
+    batch = {
+        "image": torch.full((2, 1, 1, 1), 2.0),
+        "label": torch.tensor([1.0, 0.0]),
+        "other": torch.tensor([0.0, 0.0]),
+        "share": torch.tensor([0.75, 0.75]),
+    }
+    _, parts = Classification(Bright, _samples(), _samples()).losses(Bright(), batch)
+    assert parts["accuracy"].tolist() == [0.75, 0.0]
+
+
 def test_without_mixup_the_loss_is_the_cross_entropy():
     samples = _samples()
     losses, _ = Classification(Bright, samples, samples).losses(Bright(), _batch(samples, [(0, 1, 0), (0, 2, 0)]))
@@ -81,6 +92,7 @@ def test_measures_of_the_set_are_those_of_its_ranking_and_of_its_parts():
     assert found["auc"] == 0.75
     assert found["near/auc"] == found["far/auc"] == 1.0
     assert found["tpr0"] == 0.5
+    assert found["accuracy"] == 0.5
     assert found["loss"] == pytest.approx(np.mean([row["loss"] for row in rows]))
 
 

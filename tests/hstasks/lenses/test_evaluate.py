@@ -34,6 +34,10 @@ def test_the_published_files_are_there(trained):
     folder = Path("outputs/evaluation/published")
     assert list(pd.read_csv(folder / "pred_test.csv").columns) == ["path", "domain", "label", "prob", "pred"]
     assert {"global", "domain::hsc"} <= set(json.loads((folder / "metrics_val.json").read_text()))
+    assert 0.0 <= json.loads((folder / "results.json").read_text())["test_acc"] <= 1.0
+    training = pd.read_csv("outputs/curves/training_log.csv")
+    assert list(training["epoch"]) == [1, 2]
+    assert not training.isna().any().any()
     for name in ("roc.png", "calibration.png", "scores.png"):
         assert (folder.parent / name).stat().st_size > 0
 

@@ -88,3 +88,21 @@ def test_an_imported_model_is_evaluated_and_predicts(trained):
     evaluate.run(small(predict={"d4": False}))
     assert json.loads(Path("outputs/metrics.json").read_text())["run"]["same_division"] is None
     assert predict.run(Path("data/test"), Path("predicted"), [Path("outputs/model")]).objects == 6
+
+
+def test_a_threshold_beside_the_checkpoint_comes_along(trained):
+    Path("given").mkdir()
+    torch.save(_network().state_dict(), "given/best.pt")
+    Path("given/threshold.txt").write_text("0.4375\n")
+    said = import_checkpoint.run("given/best.pt", Path("imported/model"))
+    assert "0.4375" in str(said)
+    assert json.loads(Path("imported/calibration.json").read_text())["threshold"] == 0.4375
+    assert predict.run(Path("data/test"), Path("predicted"), [Path("imported/model")]).objects == 6
+
+
+def test_a_threshold_that_is_none_is_refused_and_nothing_imported(tmp_path):
+    torch.save(_network().state_dict(), tmp_path / "best.pt")
+    (tmp_path / "threshold.txt").write_text("to be done")
+    with pytest.raises(UserError, match="no threshold between"):
+        import_checkpoint.run(tmp_path / "best.pt", tmp_path / "model")
+    assert not (tmp_path / "model").exists()

@@ -52,20 +52,6 @@ def test_parts_of_one_class_have_no_ranking_and_nothing_is_an_error() -> None:
         measures.measures(frame.head(0))
 
 
-def test_the_published_files_have_their_names_and_columns(tmp_path: Path) -> None:
-    frame = scored()
-    measures.write_published(tmp_path, frame, part="val", threshold=0.45)
-    table = pd.read_csv(tmp_path / "pred_val.csv")
-    assert list(table) == ["path", "domain", "label", "prob", "pred"]
-    assert (table["pred"] == (frame["prob"] >= 0.45)).all()
-    np.testing.assert_array_equal(np.load(tmp_path / "pred_val.npy"), frame["prob"])
-    known = json.loads((tmp_path / "metrics_val.json").read_text())
-    assert set(known) == {"global", "domain::slsim", "domain::hsc"} and known["global"]["threshold"] == 0.45
-    assert float((tmp_path / "threshold.txt").read_text()) == 0.45
-    measures.write_published(tmp_path, frame.assign(label=-1), part="test", threshold=0.45)
-    assert not (tmp_path / "metrics_test.json").exists()
-
-
 def test_plots_are_drawn(tmp_path: Path) -> None:
     files = measures.plot(tmp_path, scored(), 0.4)
     assert [path.name for path in files] == ["roc.png", "calibration.png", "scores.png"]
