@@ -77,8 +77,8 @@ class Model(Section):
     backbone_rate: float = Field(1.0, ge=0.0, le=1.0)
     # three: green, dead and clover, all else derived; five: free outputs, as published.
     components: Literal["three", "five"] = "three"
-    # Width and dropout of the head without fusion.
-    hidden: int = Field(256, ge=1)
+    # Width (0: one linear layer) and dropout of the head without fusion.
+    hidden: int = Field(256, ge=0)
     dropout: float = Field(0.2, ge=0.0, lt=1.0)
     # Further parameters of the fusion, such as num_latents, num_layers, num_heads.
     options: dict[str, Any] = Field(default_factory=dict)
@@ -107,6 +107,62 @@ class Input(Section):
         if value % 2:
             raise ValueError("tiles stand in two rows: give an even number")
         return value
+
+
+class Colour(Section):
+    """Another light, drawn uniformly either way; what differs between days and cameras."""
+
+    p: float = Field(0.0, ge=0.0, le=1.0)
+    # Degrees of hue; factors of saturation and value.
+    hue: float = Field(0.0, ge=0.0, le=180.0)
+    saturation: float = Field(0.0, ge=0.0, le=1.0)
+    value: float = Field(0.0, ge=0.0, le=1.0)
+    # Added to each channel by itself, white as 1.
+    tint: float = Field(0.0, ge=0.0, le=1.0)
+
+
+class Blur(Section):
+    """A Gaussian whose kernel has an odd number of pixels within these."""
+
+    p: float = Field(0.0, ge=0.0, le=1.0)
+    sizes: list[int] = Field(default_factory=lambda: [3, 9], min_length=2, max_length=2)
+
+    @field_validator("sizes")
+    @classmethod
+    def _ordered(cls, value: list[int]) -> list[int]:
+        if not 1 <= value[0] | 1 <= value[1]:
+            raise ValueError("sizes: give two numbers with an odd one between them, such as [3, 9]")
+        return value
+
+
+class Window(Section):
+    """A random part of the picture enlarged to all of it: its share of the area, its ratio of sides to the whole's."""
+
+    p: float = Field(0.0, ge=0.0, le=1.0)
+    scale: list[float] = Field(default_factory=lambda: [0.5, 1.0], min_length=2, max_length=2)
+    ratio: list[float] = Field(default_factory=lambda: [0.8, 1.2], min_length=2, max_length=2)
+
+    @model_validator(mode="after")
+    def _sound(self) -> Window:
+        if not (0 < self.scale[0] <= self.scale[1] <= 1.0 and 0 < self.ratio[0] <= self.ratio[1]):
+            raise ValueError("give rising numbers above 0, of scale up to 1")
+        return self
+
+
+class RandAugment(Section):
+    """So many changes of the published fourteen, of one magnitude out of 30."""
+
+    ops: int = Field(0, ge=0)
+    magnitude: int = Field(9, ge=0, le=30)
+
+
+class Changes(Augment):
+    """How training pictures are changed."""
+
+    colour: Colour = Colour()
+    blur: Blur = Blur()
+    window: Window = Window()
+    randaugment: RandAugment = RandAugment()
 
 
 class Metadata(Section):
@@ -175,12 +231,12 @@ class Params(DataParams):
     tables: ClassVar[tuple[str, ...]] = ("model.options", "model.auxiliary")
 
     challenge: Literal["biomass"] = "biomass"
-    # Any of timm that ends in a pooled vector.
+    # Any of timm that ends in a pooled vector, or bag17, bag17_wide: means of small patches.
     backbone: str = "efficientnet_b3"
     fusion: Literal["none", "mlp", "perceiver"] = "none"
     model: Model = Model()
     input: Input = Input()
-    augment: Augment = Augment(hflip=0.5, vflip=0.5)
+    augment: Changes = Changes(hflip=0.5, vflip=0.5)
     metadata: Metadata = Metadata()
     loss: Loss = Loss()
     curriculum: Curriculum = Curriculum()

@@ -14,13 +14,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hsengine.train.task import Key
+from hstasks.biomass import augment as augments
 from hstasks.biomass import baselines, metadata, pictures
 from hstasks.biomass.layout import TARGETS
 from hstasks.biomass.metadata import Encoder
-from hstasks.biomass.params import Input, Params
+from hstasks.biomass.params import Changes, Input, Params
 from hstasks.images import readers
-from hstasks.images.settings import Augment
-from hstasks.images.transforms import augmented, generator
+from hstasks.images.transforms import generator
 
 Floats = NDArray[np.float64]
 
@@ -110,7 +110,7 @@ class BiomassSamples:
         truth: Mapping[str, NDArray[Any]] | None = None,
         missing: Floats | None = None,
         dropout: float = 0.0,
-        augment: Augment | None = None,
+        augment: Changes | None = None,
         seed: int = 0,
     ):
         self.ids = list(rows["id"])
@@ -136,7 +136,7 @@ class BiomassSamples:
         numbers = self._numbers[index]
         if self._augment is not None:
             own = (self._seed, epoch, self.ids[index], draw)
-            image = augmented(image, None, None, self._augment, own)[0]
+            image = augments.changed(image, self._augment, own)
             gone = self._missing is not None and generator(own, "metadata").random() < self._dropout
             numbers = self._missing[index] if gone and self._missing is not None else numbers
         return {

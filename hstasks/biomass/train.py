@@ -131,8 +131,9 @@ def check(params: Params) -> None:
     import timm
 
     from hstasks.networks import fusion
+    from hstasks.networks.fused_bag import NAMES
 
-    if not timm.is_model(params.backbone.partition(".")[0]):
+    if params.backbone not in NAMES and not timm.is_model(params.backbone.partition(".")[0]):
         networks.build("fused", {"backbone": params.backbone, "weights": "random"}, 3, len(TARGETS))
     if params.fusion != "none":
         sizes = {"kind": params.fusion, "feature_dim": 8, "metadata_dim": 4, "num_outputs": len(TARGETS)}

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hsengine.base.errors import UserError
-from hstasks.networks import encoders, fusion
+from hstasks.networks import encoders, fused_bag, fusion
 
 _LEAST = 0.02
 """Components start at this many standard deviations at least, where softplus still has a slope."""
@@ -40,7 +40,7 @@ class FusedRegression(nn.Module):
     Args:
         in_channels: of the pictures.
         out_channels: 5.
-        backbone: of timm.
+        backbone: of timm, or one of `fused_bag.NAMES`, which begin at random weights.
         weights: random, pretrained or a file.
         fusion: none, mlp or perceiver.
         metadata_dim: columns of the metadata, without a closed form's.
@@ -49,7 +49,7 @@ class FusedRegression(nn.Module):
         start: mean of the three components, grams.
         scale: standard deviations of the five targets, grams.
         auxiliary: outputs of each auxiliary target.
-        hidden: width of the head without fusion.
+        hidden: width of the head without fusion; 0: one linear layer.
         dropout: of the head without fusion.
         options: further parameters of the fusion.
         mean: of the pictures' channels, white as 1.
@@ -81,7 +81,10 @@ class FusedRegression(nn.Module):
         super().__init__()
         if out_channels != 5:
             raise UserError(f"The network of grams has {out_channels} outputs: it needs the five targets.")
-        self.encoder, width = encoders.backbone(backbone, weights, in_channels)
+        if backbone in fused_bag.NAMES:
+            self.encoder, width = fused_bag.bag(backbone, in_channels)
+        else:
+            self.encoder, width = encoders.backbone(backbone, weights, in_channels)
         self.three, self.residual, self.fused = components == "three", residual, fusion != "none"
         self.metadata_dim = metadata_dim
         self.head = _head(fusion, width, metadata_dim, out_channels, hidden, dropout, options)
@@ -128,6 +131,8 @@ def _head(
         return fusion.build(config)
     if options:
         raise UserError(f"model.options {sorted(options)} are a fusion's: set fusion to mlp or perceiver.")
+    if not hidden:
+        return nn.Sequential(nn.Dropout(dropout), nn.Linear(width, 2 * outputs))
     return nn.Sequential(
         nn.LayerNorm(width),
         nn.Linear(width, hidden),
