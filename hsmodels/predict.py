@@ -184,7 +184,7 @@ def inputs_of(place: Path, track: int, model: Path, input: Input = "track") -> t
     if wrong:
         raise UserError(
             f"The model in {model} is of track {track} and takes {takes}; these inputs in {place} are not:\n"
-            f"{listed(wrong)}\nTake them out of the folder, or use a model that takes them."
+            f"{listed(wrong)}\nTake them out of the folder, or use a model of track {3 - track}."
         )
     if not files:
         inside = place / modality

@@ -255,11 +255,11 @@ def for_track(
             f"Model '{name}' cannot take {_called(track, input)}, {what}: "
             f"choose one of {', '.join(names(track, input)) or 'the tracks 1 and 2'}."
         )
+    where = f"on track {track}" if input == "track" else f"for the input {input}"
     for key, value in feed.fixed.items():
         if params.get(key, value) != value:
             raise UserError(
-                f"Parameter '{key}' of model '{name}' is {value!r} for {_called(track, input)}, not {params[key]!r}: "
-                "leave it out."
+                f"Parameter '{key}' of model '{name}' is {value!r} {where}, not {params[key]!r}: leave it out."
             )
     given = {**feed.defaults, **params, **feed.fixed}
     if row.bands is not None:
