@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
 from hsengine.base.errors import UserError
 
 Track = Literal[1, 2]
+Input = Literal["track", "rgb_full"]
+"""What a model can be given: what its track gives, or the full-size RGB."""
 Target = Literal["hsi_61", "rgb_full"]
 """What a model can predict: cubes, or the full-size RGB."""
 
@@ -21,8 +24,37 @@ CUBES: Final = "hsi_61"
 CUBES_ZARR = "hsi_61_zarr"
 RGB_FULL: Final = "rgb_full"
 INPUT_MODALITY: dict[int, str] = {1: "mosaic", 2: "rgb_2"}
+
+
+@dataclass(frozen=True)
+class Modality:
+    """A kind of input.
+
+    Attributes:
+        scale: target pixels for each of its pixels along an axis.
+        what: in words.
+        needs: where it comes from, and who has none.
+    """
+
+    scale: int
+    what: str
+    needs: str
+
+
+MODALITIES: dict[str, Modality] = {
+    "mosaic": Modality(1, "RGGB mosaics (.npy, one plane)", "track 1; every sample has one"),
+    "rgb_2": Modality(2, "RGB images of half the cube's size (.png, .jpg)", "track 2; every sample has one"),
+    RGB_FULL: Modality(
+        1,
+        "RGB images of the cube's size (.png, .jpg)",
+        "`rgb_full` of the data folder, or else what 'hsdata render' makes of the cubes; a sample without a cube, such "
+        "as those of test-private, has none, so that such models are for pre-training and checks, not to submit",
+    ),
+}
+"""Every input that there is, and what it needs."""
+
 # Target pixels for each input pixel along an axis.
-SCALE: dict[int, int] = {1: 1, 2: 2}
+SCALE: dict[int, int] = {track: MODALITIES[name].scale for track, name in INPUT_MODALITY.items()}
 SUFFIXES: dict[str, tuple[str, ...]] = {
     "mosaic": (".npy",),
     "rgb_2": (".png", ".jpg", ".jpeg"),
@@ -32,6 +64,11 @@ SUFFIXES: dict[str, tuple[str, ...]] = {
 }
 
 _CATEGORY = re.compile(r"^Category-(\d+)_")
+
+
+def modality_of(track: int, input: Input = "track") -> str:
+    """Which of `MODALITIES` a model is given."""
+    return INPUT_MODALITY[track] if input == "track" else input
 
 
 def category_of(sample_id: str) -> int:

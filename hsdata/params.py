@@ -12,7 +12,18 @@ from hsengine.base.params import Section, read_yaml, validated
 from hsengine.base.settings import Machine
 
 # Sections that only hsmodels reads. `hsmodels.params.Params` types them.
-MODEL_SECTIONS = ("model", "models", "residual", "residual_folds", "stripes", "loss", "train", "evaluate", "predict")
+MODEL_SECTIONS = (
+    "input",
+    "model",
+    "models",
+    "residual",
+    "residual_folds",
+    "stripes",
+    "loss",
+    "train",
+    "evaluate",
+    "predict",
+)
 
 
 class Data(Section):

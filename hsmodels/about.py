@@ -8,12 +8,9 @@ from typing import Any, Final
 from hsdata import layout
 from hsengine.card import FOLDER, About
 
-_INPUTS: Final = {
-    1: "an RGGB Bayer mosaic, (1, height, width) in [0, 1]",
-    2: "an sRGB photo, (3, height, width) in [0, 1]",
-}
+_PICTURE: Final = "an sRGB picture, (3, height, width) in [0, 1]"
+_INPUTS: Final = {"mosaic": "an RGGB Bayer mosaic, (1, height, width) in [0, 1]"}
 _SCALED: Final = {1: "of the same height and width", 2: "of twice the height and width"}
-_SHAPES: Final = {1: "1, 1, 512, 512", 2: "1, 3, 512, 512"}
 _LIMITS: Final = (
     "The wavelengths, the camera that made the inputs and the light are those of the training data. A photo says "
     "little of what lies beyond the visible: there, the model gives what such scenes had.",
@@ -25,23 +22,25 @@ def about(record: Mapping[str, Any]) -> About:
     """What is particular to a model.
 
     Args:
-        record: of `config.json`: `track`, `target`, `wavelengths`.
+        record: of `config.json`: `track`, `input` where it is not the track's, `target`, `wavelengths`.
     """
     track, bands = record["track"], record["wavelengths"]
+    modality = layout.modality_of(track, record.get("input", "track"))
+    scaled = _SCALED[layout.MODALITIES[modality].scale]
     cubes = record["target"] == layout.CUBES
     made = (
-        f"a hyperspectral cube {_SCALED[track]}: (bands, height, width) reflectance at {len(bands)} wavelengths from "
+        f"a hyperspectral cube {scaled}: (bands, height, width) reflectance at {len(bands)} wavelengths from "
         f"{bands[0]:g} to {bands[-1]:g} nm"
         if cubes
-        else f"an sRGB picture {_SCALED[track]}, (3, height, width): a first stage, on which another model builds"
+        else f"an sRGB picture {scaled}, (3, height, width): a first stage, on which another model builds"
     )
     return About(
-        summary=f"From {_INPUTS[track]}, the model makes {made}.",
+        summary=f"From {_INPUTS.get(modality, _PICTURE)}, the model makes {made}.",
         data=f"Hyper-Object Challenge layout, track {track}",
         task="image-to-image",
-        tags=["hyperspectral", "spectral-reconstruction", f"track-{track}"],
+        tags=["hyperspectral", "spectral-reconstruction", f"track-{track}", modality],
         limits=_LIMITS if cubes else (),
-        load=_LOAD.replace("SHAPE", _SHAPES[track]),
+        load=_LOAD.replace("SHAPE", f"1, {1 if modality in _INPUTS else 3}, 512, 512"),
     )
 
 

@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import nn
 
 from hsdata import paths
-from hsdata.layout import Track
+from hsdata.layout import Input, Track
 from hsengine import folder as folders
 from hsengine import sources
 from hsengine.base.errors import UserError
@@ -42,6 +42,7 @@ class Record(folders.Record):
     model: Model
     params: Params = Params()
     track: Track
+    input: Input = "track"
     wavelengths: list[Wavelength] = Field(min_length=1)
 
 
@@ -58,8 +59,8 @@ def load(
 
     Returns:
         The model in evaluation mode on the CPU, taking the track's batches: (B, 1, H, W) mosaics or
-        (B, 3, H, W) RGB in [0, 1]. And the content of `config.json`, with the chosen checkpoint's
-        part of it under `checkpoint`.
+        (B, 3, H, W) RGB in [0, 1], of the cube's size where the record's `input` is `rgb_full`. And the content of
+        `config.json`, with the chosen checkpoint's part of it under `checkpoint`.
 
     Raises:
         UserError: the folder is not a trained model's, or its weights are of another model; or see
@@ -78,6 +79,7 @@ def load(
         trained=True,
         residual=made.residual,
         stripes=made.stripes,
+        input=read.input,
     )
     folders.fill(zoo.inner(model), weights, folder / folders.file_of(which), made.name)
     return model.eval(), folders.record(folder) | {"checkpoint": {"which": which, **read.checkpoints.get(which, {})}}

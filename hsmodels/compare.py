@@ -61,8 +61,8 @@ class Entry(Protocol):
         """As the user called it."""
         ...
 
-    def cube(self, id: str, input: Tensor, truth: Tensor) -> Tensor:
-        """The cube (bands, H, W) of a sample from its input (C, h, w); in the shape of its truth."""
+    def cube(self, id: str, truth: Tensor) -> Tensor:
+        """The cube (bands, H, W) of a sample, in the shape of its truth."""
         ...
 
 
@@ -85,11 +85,11 @@ def run(params: Params, named: Sequence[str | Path], *, folder: Path = FOLDER) -
     rows = held_out_rows(catalogs.load(paths.CATALOG))
     frames = Frames(rows, params.track)
     notes: list[str] = []
-    entries = [_entry(source, params, frames.ids, notes) for source in named]
+    entries = [_entry(source, params, rows, notes) for source in named]
     values: dict[str, dict[str, dict[str, float]]] = {entry.name: {} for entry in entries}
-    for index, (input, truth) in enumerate(frames.pairs("comparing")):
+    for index, (_, truth) in enumerate(frames.pairs("comparing")):
         for entry in entries:
-            values[entry.name][frames.ids[index]] = _scores(entry, frames.ids[index], input, truth)
+            values[entry.name][frames.ids[index]] = _scores(entry, frames.ids[index], truth)
     results = [
         Result(name, {sample: scores[scoring.SCORE] for sample, scores in by_sample.items()})
         for name, by_sample in values.items()
@@ -109,9 +109,10 @@ class _Model:
 
     name: str
     predictor: predictors.Predictor
+    frames: Frames
 
-    def cube(self, id: str, input: Tensor, truth: Tensor) -> Tensor:
-        return self.predictor(input.to(self.predictor.device))
+    def cube(self, id: str, truth: Tensor) -> Tensor:
+        return self.predictor(self.frames.input(self.frames.ids.index(id)).to(self.predictor.device))
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ class _Cubes:
     name: str
     files: Mapping[str, Path]
 
-    def cube(self, id: str, input: Tensor, truth: Tensor) -> Tensor:
+    def cube(self, id: str, truth: Tensor) -> Tensor:
         file = self.files[id]
         if file.suffix == ".npy" or (file.suffix == ".npz" and not _has_wavelengths(file)):
             values = formats.load(file, wavelengths=BAND_GRID, axes="height,width,bands").values
@@ -146,8 +147,9 @@ def _has_wavelengths(file: Path) -> bool:
     return formats.load(file, axes="height,width,bands").wavelengths is not None
 
 
-def _entry(source: str | Path, params: Params, ids: Sequence[str], notes: list[str]) -> Entry:
+def _entry(source: str | Path, params: Params, rows: pd.DataFrame, notes: list[str]) -> Entry:
     name, place = sources.shown(source), sources.local(source)
+    ids = [str(id) for id in rows["id"]]
     if not (place / folders.CONFIG).exists():
         return _Cubes(name, _files(place, ids))
     predictor = predictors.load([place])
@@ -159,7 +161,7 @@ def _entry(source: str | Path, params: Params, ids: Sequence[str], notes: list[s
         notes.append(f"the record of {name} does not say which samples it was held out: it may have seen these")
     else:
         engine.check_same(paths.HELD_OUT.as_posix(), ids, name, [str(one) for one in held_out])
-    return _Model(name, predictor)
+    return _Model(name, predictor, Frames(rows, params.track, input=predictor.input))
 
 
 def _files(place: Path, ids: Sequence[str]) -> dict[str, Path]:
@@ -180,8 +182,8 @@ def _files(place: Path, ids: Sequence[str]) -> dict[str, Path]:
     return {id: by_id[id][0] for id in ids}
 
 
-def _scores(entry: Entry, id: str, input: Tensor, truth: Tensor) -> dict[str, float]:
-    prediction = entry.cube(id, input, truth)
+def _scores(entry: Entry, id: str, truth: Tensor) -> dict[str, float]:
+    prediction = entry.cube(id, truth)
     found = scoring.values(truth[None], prediction[None], BAND_GRID, layout.CUBES)
     return {name: float(value[0]) for name, value in found.items()}
 
@@ -197,7 +199,7 @@ def _scenes(
     for id in ids:
         input, truth = frames.pair(frames.ids.index(id))
         cubes: dict[str, NDArray[np.floating]] = {"truth": truth.numpy()}
-        cubes |= {entry.name: entry.cube(id, input, truth).cpu().numpy() for entry in entries}
+        cubes |= {entry.name: entry.cube(id, truth).cpu().numpy() for entry in entries}
         errors = {name: np.abs(cube - cubes["truth"]).mean(axis=0) for name, cube in cubes.items() if name != "truth"}
         told = "mean over the bands of |prediction - truth|, in reflectance"
         photo = input.numpy()

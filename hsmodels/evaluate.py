@@ -60,7 +60,7 @@ def run(
     catalog = catalogs.load(paths.CATALOG)
     predictor = predictors.of_params(params, model)
     training, held_out = division(catalog)
-    frames = Frames(held_out, params.track, predictor.target)
+    frames = Frames(held_out, params.track, predictor.target, predictor.input)
     with replacing(folder) as scratch:
         scratch.mkdir()
         metrics = _scores(params, predictor, frames, scratch)
@@ -181,7 +181,7 @@ def _baselines(params: Params, rows: pd.DataFrame, frames: Frames, predictor: Pr
     """The scores of the closed-form models, fitted on the training samples."""
     found = {}
     for name in BASELINES:
-        if name in zoo.names(params.track):
+        if name in zoo.names(params.track, params.input):
             baseline = fit_baseline(name, rows, predictor)
             found[name] = {
                 scoring.SCORE: mean(
@@ -200,10 +200,10 @@ def fit_baseline(name: str, rows: pd.DataFrame, predictor: Predictor) -> Callabl
         rows: the samples to learn from; synthetic ones are left out.
         predictor: what it stands beside: the track, the bands, and how predictions are finished.
     """
-    training = Frames(rows[~rows["synthetic"]], predictor.track)
+    training = Frames(rows[~rows["synthetic"]], predictor.track, input=predictor.input)
     settings = predictor.settings.model_copy(update={"tta": False, "models": [], "weights": "mean", "precision": "no"})
-    model = zoo.for_track(name, predictor.track, {}, bands=len(predictor.wavelengths)).to(predictor.device)
-    zoo.fit(model, _batches(training, f"fitting {name}", predictor.device))
+    model = zoo.for_track(name, predictor.track, {}, bands=len(predictor.wavelengths), input=predictor.input)
+    zoo.fit(model.to(predictor.device), _batches(training, f"fitting {name}", predictor.device))
     model.eval()
     return lambda input: reconstruct(model, input.to(predictor.device), settings)
 

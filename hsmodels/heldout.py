@@ -31,14 +31,21 @@ class Frames:
         rows: rows of a catalog.
         track: the track, which says what the input is.
         target: what is predicted: the cube, or the full-size RGB.
+        input: what it is predicted from: what the track gives, or the full-size RGB.
 
     Attributes:
         ids: id of each sample.
         categories: category of each sample.
     """
 
-    def __init__(self, rows: pd.DataFrame, track: layout.Track, target: layout.Target = layout.CUBES):
-        self._dataset = CubeDataset(rows, track=track, zarr_root=paths.ZARR, target=target)
+    def __init__(
+        self,
+        rows: pd.DataFrame,
+        track: layout.Track,
+        target: layout.Target = layout.CUBES,
+        input: layout.Input = "track",
+    ):
+        self._dataset = CubeDataset(rows, track=track, zarr_root=paths.ZARR, target=target, input=input)
         self.ids, self.categories = self._dataset.ids, self._dataset.categories
 
     def __len__(self) -> int:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from hsdata.layout import Input
 from hsdata.params import DataParams
 from hsengine.base.params import Section, read_yaml, validated
 from hsengine.base.settings import TrainingParams
@@ -74,6 +75,8 @@ class Params(DataParams, TrainingParams):
         "train.launch": "machine.launch",
     }
 
+    # What the model is given: hsdata.layout.MODALITIES says what each needs.
+    input: Input = "track"
     model: str = "mstpp"
     models: dict[str, dict[str, Any]] = Field(default_factory=dict)
     # The closed-form model that the trained one corrects.

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from hsdata import paths
 from hsdata.cube import Cube
-from hsdata.layout import INPUT_MODALITY, SUFFIXES
+from hsdata.layout import INPUT_MODALITY, MODALITIES, SUFFIXES, Input, modality_of
 from hsengine.base.errors import UserError
 from hsengine.base.files import explaining, file_hash, replacing, write_array, write_json
 from hsengine.base.wording import listed
@@ -33,8 +33,6 @@ Format = Literal["h5", "zarr", "npy", "npz"]
 PROVENANCE = "provenance.json"
 SEAM_BOUND = 1e-3
 """The difference between neighbouring tiles, in reflectance, above which the summary warns."""
-
-_TAKES = {1: "RGGB mosaics (.npy, one plane)", 2: "RGB images of half the cube's size (.png, .jpg)"}
 
 
 @dataclass(frozen=True)
@@ -138,10 +136,11 @@ def run(
         device=device,
     )
     predictors.require_cubes(predictor)
-    files, ignored = inputs_of(input, predictor.track, folders[0])
+    files, ignored = inputs_of(input, predictor.track, folders[0], predictor.input)
     _check_place(output, files)
-    read = _reader(predictor.track)
-    _check_inputs(files, read, folders[0], predictor.track)
+    modality = modality_of(predictor.track, predictor.input)
+    read = _reader(modality)
+    _check_inputs(files, read, folders[0], MODALITIES[modality].what)
     with explaining(output):
         output.mkdir(parents=True, exist_ok=True)
         (output / PROVENANCE).unlink(missing_ok=True)
@@ -167,14 +166,15 @@ def run(
     return Summary(output, names, ignored, seconds, memory, where.type, seam)
 
 
-def inputs_of(place: Path, track: int, model: Path) -> tuple[list[Path], list[str]]:
-    """The inputs of a track in a folder (or the one file), sorted by name, and what else is there.
+def inputs_of(place: Path, track: int, model: Path, input: Input = "track") -> tuple[list[Path], list[str]]:
+    """The inputs of a track, or of another kind, in a folder (or the one file), sorted by name, and what else is there.
 
     Raises:
         UserError: there is none, some are of the other track, or two have one name.
     """
-    ours = SUFFIXES[INPUT_MODALITY[track]]
-    others = SUFFIXES[INPUT_MODALITY[3 - track]]
+    modality = modality_of(track, input)
+    ours, takes = SUFFIXES[modality], MODALITIES[modality].what
+    others = {suffix for name in INPUT_MODALITY.values() for suffix in SUFFIXES[name]}.difference(ours)
     if not place.exists():
         raise UserError(f"There is no input at {place}: check the path.")
     found = sorted(place.iterdir()) if place.is_dir() else [place]
@@ -183,12 +183,12 @@ def inputs_of(place: Path, track: int, model: Path) -> tuple[list[Path], list[st
     wrong = [path.name for path in found if path.is_file() and path.suffix.lower() in others]
     if wrong:
         raise UserError(
-            f"The model in {model} is of track {track} and takes {_TAKES[track]}; these inputs in {place} are not:\n"
+            f"The model in {model} is of track {track} and takes {takes}; these inputs in {place} are not:\n"
             f"{listed(wrong)}\nTake them out of the folder, or use a model of track {3 - track}."
         )
     if not files:
-        inside = place / INPUT_MODALITY[track]
-        hint = f"did you mean {inside}?" if inside.is_dir() else f"the model of track {track} takes {_TAKES[track]}."
+        inside = place / modality
+        hint = f"did you mean {inside}?" if inside.is_dir() else f"the model of track {track} takes {takes}."
         raise UserError(f"There is no input in {place}: {hint}")
     by_stem: dict[str, Path] = {}
     for path in files:
@@ -200,13 +200,13 @@ def inputs_of(place: Path, track: int, model: Path) -> tuple[list[Path], list[st
     return files, [path.name for path in found if path not in files]
 
 
-def _reader(track: int) -> Callable[[Path], NDArray[np.float32]]:
+def _reader(modality: str) -> Callable[[Path], NDArray[np.float32]]:
     from hsdata.formats import image, mosaic
 
-    return mosaic.read if track == 1 else image.read
+    return mosaic.read if modality == INPUT_MODALITY[1] else image.read
 
 
-def _check_inputs(files: list[Path], read: Callable[[Path], NDArray[np.float32]], model: Path, track: int) -> None:
+def _check_inputs(files: list[Path], read: Callable[[Path], NDArray[np.float32]], model: Path, takes: str) -> None:
     """Read every input once, so that all that is wrong is known before the long work begins."""
     problems = []
     for file in files:
@@ -216,7 +216,7 @@ def _check_inputs(files: list[Path], read: Callable[[Path], NDArray[np.float32]]
             problems.append(str(error))
     if problems:
         raise UserError(
-            f"{len(problems)} of {len(files)} inputs do not suit the model in {model}, which takes {_TAKES[track]}:\n"
+            f"{len(problems)} of {len(files)} inputs do not suit the model in {model}, which takes {takes}:\n"
             f"{listed(problems)}\nNothing was predicted."
         )
 

@@ -27,7 +27,7 @@ def _check(params: Params) -> None:
     for name in params.models:
         if name not in zoo.names():
             raise UserError(f"models.{name}: there is no model of that name{close_matches(name, zoo.names())}.")
-    zoo.for_track(params.model, params.track, params.models[params.model])
+    zoo.for_track(params.model, params.track, params.models[params.model], input=params.input)
 
 
 def _decides(params: Params) -> Mapping[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -66,7 +67,8 @@ class Reconstruction(Task):
         """The model of `params.yaml`, from the track's batch to (B, bands, H, W)."""
         params = self.params
         given = params.models.get(params.model, {})
-        return zoo.for_track(params.model, params.track, given, bands=len(self.wavelengths), **self.around)
+        bands = len(self.wavelengths)
+        return zoo.for_track(params.model, params.track, given, bands=bands, input=params.input, **self.around)
 
     def inner(self, model: nn.Module) -> nn.Module:
         """The network, whose state a model's folder holds."""
@@ -173,8 +175,10 @@ class Reconstruction(Task):
 
     def _fresh_bases(self, device: torch.device) -> list[nn.Module]:
         params = self.params
-        made = (zoo.for_track(params.residual, params.track, {}, bands=len(self.wavelengths)) for _ in self._folds)
-        return [base.to(device) for base in made]
+        made = partial(
+            zoo.for_track, params.residual, params.track, {}, bands=len(self.wavelengths), input=params.input
+        )
+        return [made().to(device) for _ in self._folds]
 
     def _solve(self, base: nn.Module, rows: pd.DataFrame, label: str) -> None:
         """Solve for a closed form, reading the samples one by one, whole."""
@@ -194,6 +198,7 @@ class Reconstruction(Task):
         params = self.params
         chosen: dict[str, Any] = {
             "track": params.track,
+            "input": params.input,
             "augment": augment,
             "seed": params.seed,
             "target": self.target,

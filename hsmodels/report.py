@@ -111,8 +111,8 @@ def _chosen(ids: Sequence[str]) -> list[str]:
 
 def _scenes(params: Params, predictor: Predictor, ids: Sequence[str]) -> list[Scene]:
     training, held_out = division(catalogs.load(paths.CATALOG))
-    frames = Frames(held_out, params.track)
-    beside = params.evaluate.baselines and BASELINE in zoo.names(params.track)
+    frames = Frames(held_out, params.track, input=params.input)
+    beside = params.evaluate.baselines and BASELINE in zoo.names(params.track, params.input)
     baseline = evaluate.fit_baseline(BASELINE, training, predictor) if beside else None
     model_of = evaluate.models(predictor, frames)
     scenes = []

@@ -51,8 +51,8 @@ class Summary:
 def run(params: Params, *, model: Path = paths.MODEL, folder: Path = paths.SUBMISSION) -> Summary:
     """Predict every sample of test-private and write both archives, checked, and their provenance.
 
-    Where there is no such sample, or the model is a first stage, which makes no cubes, the folder holds a note that
-    says so instead, and the experiment ends well.
+    Where there is no such sample, or the model is a first stage, which makes no cubes, or takes an input that there is
+    none of, the folder holds a note that says so instead, and the experiment ends well.
 
     Args:
         params: the track, and how to predict.
@@ -65,6 +65,12 @@ def run(params: Params, *, model: Path = paths.MODEL, folder: Path = paths.SUBMI
     """
     catalog = catalogs.load(paths.CATALOG)
     predictor = predictors.of_params(params, model)
+    if predictor.input != "track":
+        return _nothing(
+            folder,
+            f"The model '{predictor.records[0]['name']}' takes {predictor.input}, which {SPLIT} has not: it is for "
+            "pre-training or a check, with nothing to submit. Train one on the track's own input.",
+        )
     rows = catalog[catalog["split"] == SPLIT]
     if predictor.target != layout.CUBES:
         return _nothing(

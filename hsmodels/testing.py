@@ -11,6 +11,7 @@ from torch import nn
 
 from hsdata import catalog, convert, paths
 from hsdata.cube import BAND_GRID
+from hsdata.layout import Input
 from hsdata.params import DataParams
 from hsdata.testing import data_folder, numbered
 from hsengine import folder as folders
@@ -50,6 +51,7 @@ def model_folder(
     params: Mapping[str, Any] | None = None,
     seed: int = 0,
     predict: Mapping[str, Any] | None = None,
+    input: Input = "track",
 ) -> nn.Module:
     """Write a model's folder as training does, and give its `best` model; `last` has other weights.
 
@@ -60,11 +62,13 @@ def model_folder(
         params: its parameters.
         seed: of the weights.
         predict: the section `predict` that it was trained with.
+        input: what it takes instead of the track's input.
     """
-    best, last = (_fresh(name, track, params or {}, number) for number in (seed, seed + 1000))
+    best, last = (_fresh(name, track, params or {}, number, input) for number in (seed, seed + 1000))
     config = {
         "model": {"name": name, "params": dict(params or {})},
         "track": track,
+        "input": input,
         "wavelengths": [float(value) for value in BAND_GRID],
         "params": {"predict": dict(predict or {})},
         "checkpoints": {"best": {"epoch": 3}, "last": {"epoch": 5}},
@@ -74,10 +78,10 @@ def model_folder(
     return best
 
 
-def _fresh(name: str, track: int, params: Mapping[str, Any], seed: int) -> nn.Module:
+def _fresh(name: str, track: int, params: Mapping[str, Any], seed: int, input: Input) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = zoo.for_track(name, track, params).eval()
+        model = zoo.for_track(name, track, params, input=input).eval()
     # About the mean of the made-up cubes, so that floor and ceiling seldom matter.
     with torch.no_grad():
         *others, last = model.parameters()

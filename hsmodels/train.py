@@ -59,6 +59,7 @@ def prepare(params: Params) -> Work:
         "title": zoo.title(model),
         "model": model,
         "track": params.track,
+        "input": params.input,
         "target": task.target,
         "wavelengths": [float(value) for value in BAND_GRID],
         "files": decides["files"],
@@ -73,6 +74,7 @@ def configuration(params: Params) -> dict[str, Any]:
     given = params.models.get(params.model, {})
     return {
         "track": params.track,
+        "input": params.input,
         "model": params.model,
         "models": {params.model: given},
         "residual": params.residual,

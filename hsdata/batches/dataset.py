@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Hashable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -17,7 +18,7 @@ from hsdata.batches.cache import SharedArrays
 from hsdata.formats import image, mosaic
 from hsdata.formats.mosaic import MosaicFile
 from hsdata.formats.zarr import ZarrCube
-from hsdata.layout import CUBES, INPUT_MODALITY, RGB_FULL, SCALE, Target, Track
+from hsdata.layout import CUBES, INPUT_MODALITY, MODALITIES, RGB_FULL, Input, Target, Track, modality_of
 from hsdata.params import Augment
 from hsdata.paths import RENDERED, ZARR
 from hsengine.base.errors import UserError
@@ -74,7 +75,7 @@ class CubeDataset(torch.utils.data.Dataset[dict[str, Any]]):
         augment: Augment | None = None,
         seed: int = 0,
         cache: Literal["none", "memory"] = "none",
-        input: Literal["track", "rgb_full"] = "track",
+        input: Input = "track",
         target: Target = CUBES,
     ) -> None:
         """Choose samples and modalities.
@@ -94,9 +95,9 @@ class CubeDataset(torch.utils.data.Dataset[dict[str, Any]]):
             UserError: a sample is smaller than the crop, a mosaic or its crop has an odd size, an input
                 is missing, or a cache in memory would not fit.
         """
-        self.modality = INPUT_MODALITY[track] if input == "track" else RGB_FULL
+        self.modality = modality_of(track, input)
         self.mosaic = self.modality == INPUT_MODALITY[1]
-        self.scale = SCALE[track] if input == "track" else 1
+        self.scale = MODALITIES[self.modality].scale
         self.target = target
         self.seed = seed
         self.ids: list[str] = [str(value) for value in rows["id"]]
@@ -143,8 +144,11 @@ class CubeDataset(torch.utils.data.Dataset[dict[str, Any]]):
 
     def _check(self) -> None:
         for sample in self._samples:
-            if not sample.input:
-                raise UserError(f"{sample.id} has no input of the kind that is asked for: {self.modality}.")
+            if not sample.input or (self.modality == RGB_FULL and not Path(sample.input).exists()):
+                told = f" ({sample.input})" if sample.input else ""
+                raise UserError(
+                    f"{sample.id} has no input {self.modality}{told}, which needs: {MODALITIES[self.modality].needs}."
+                )
         if self.mosaic:
             for sample in self._samples:
                 if sample.frame[0] % 2 or sample.frame[1] % 2:

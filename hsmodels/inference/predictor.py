@@ -35,6 +35,7 @@ class Predictor:
         members: the models, in evaluation mode and on their device.
         records: what each member is: its folder, weights and training, for provenance.
         track: whose inputs the members take.
+        input: what they take of it: the track's own, or the full-size RGB.
         target: what they predict: cubes (`hsi_61`), or full-size RGB where they are a first stage.
         wavelengths: (bands,) nm, of the cubes that they give.
         settings: how inputs are taken and outputs finished.
@@ -48,6 +49,7 @@ class Predictor:
     wavelengths: NDArray[np.float64]
     settings: Predict
     weights: NDArray[np.float64] | None = None
+    input: layout.Input = "track"
 
     @property
     def device(self) -> torch.device:
@@ -147,7 +149,8 @@ def load(
             f"The weights are for {weights.shape[0]} models of {weights.shape[1]} bands, but here are {len(members)} "
             f"of {len(wavelengths)}: give the models that they were fitted for, in that order."
         )
-    return Predictor(members, records, configs[0]["track"], records[0]["target"], wavelengths, settings, weights)
+    track, input = configs[0]["track"], records[0]["input"]
+    return Predictor(members, records, track, records[0]["target"], wavelengths, settings, weights, input)
 
 
 def require_cubes(predictor: Predictor) -> None:
@@ -176,6 +179,11 @@ def of_params(params: Params, model: str | os.PathLike[str]) -> Predictor:
             f"The model in {model} was trained for track {predictor.track}, but params.yaml says track {params.track}: "
             "train again ('dvc repro'), or set 'track'."
         )
+    if predictor.input != params.input:
+        raise UserError(
+            f"The model in {model} takes the input '{predictor.input}', but params.yaml says '{params.input}': "
+            "train again ('dvc repro'), or set 'input'."
+        )
     return predictor
 
 
@@ -191,6 +199,7 @@ def _record(source: str, place: Path, which: checkpoint.Which, config: Mapping[s
         "params": config["model"]["params"],
         "residual": config["model"].get("residual", "none"),
         "stripes": bool(config["model"].get("stripes", 0)),
+        "input": config.get("input", "track"),
         "target": zoo.target_of(config["model"]["name"]),
         "checkpoint": config["checkpoint"],
         "data_hash": config.get("data", {}).get("hash"),
@@ -202,6 +211,7 @@ def _check_same(first: Mapping[str, Any], second: Mapping[str, Any], places: tup
     targets = [zoo.target_of(config["model"]["name"]) for config in (first, second)]
     same = {
         "track": first["track"] == second["track"],
+        "input": first.get("input", "track") == second.get("input", "track"),
         "bands": first["wavelengths"] == second["wavelengths"],
         "target": targets[0] == targets[1],
     }
@@ -209,5 +219,5 @@ def _check_same(first: Mapping[str, Any], second: Mapping[str, Any], places: tup
         if not is_same:
             raise UserError(
                 f"The models in {places[0]} and {places[1]} are not of the same {what}: an ensemble needs models of "
-                "one track, one band grid and one target."
+                "one track, one input, one band grid and one target."
             )

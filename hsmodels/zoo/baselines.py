@@ -11,12 +11,14 @@ from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from hsdata.camera import colour
+from hsdata.layout import RGB_FULL
 from hsmodels.zoo import bayer
-from hsmodels.zoo.registry import Feed, register
+from hsmodels.zoo.registry import Feed, Key, register
 
-FEEDS = {
+FEEDS: dict[Key, Feed] = {
     1: Feed(bayer.demosaic, fixed={"upscale_factor": 1}),
     2: Feed(fixed={"upscale_factor": 2}),
+    RGB_FULL: Feed(fixed={"upscale_factor": 1}),
 }
 Encoding = Literal["srgb", "linear"]
 

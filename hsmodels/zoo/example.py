@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
+from hsdata.layout import RGB_FULL
 from hsmodels.zoo import bayer
 from hsmodels.zoo.registry import Feed, register
 
@@ -21,6 +22,7 @@ from hsmodels.zoo.registry import Feed, register
     feeds={
         1: Feed(bayer.with_masks, fixed={"in_channels": 4, "upscale_factor": 1}),
         2: Feed(fixed={"in_channels": 3, "upscale_factor": 2}),
+        RGB_FULL: Feed(fixed={"in_channels": 3, "upscale_factor": 1}),
     },
 )
 class Example(nn.Module):

@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
+from hsdata.layout import RGB_FULL, Input
 from hsmodels.zoo import bayer
 from hsmodels.zoo.convolution import convolve
 from hsmodels.zoo.feed_forward import Weights, residual_feed_forward
@@ -272,7 +273,11 @@ def infer(state: State, *, up: bool) -> dict[str, Any] | None:
     }
 
 
-@register("mst_plus_plus", feeds={1: Feed(bayer.with_masks, fixed={"in_channels": 4})}, infer=partial(infer, up=False))
+@register(
+    "mst_plus_plus",
+    feeds={1: Feed(bayer.with_masks, fixed={"in_channels": 4}), RGB_FULL: Feed(fixed={"in_channels": 3})},
+    infer=partial(infer, up=False),
+)
 class MSTPlusPlus(MST):
     """MST++ at the size of its input.
 
@@ -365,9 +370,17 @@ class MSTPlusPlusUp(MST):
         return cube[..., : height * self.upscale_factor, : width * self.upscale_factor]
 
 
-@register("mstpp", feeds={1: Feed(fixed={"track": 1}), 2: Feed(fixed={"track": 2})})
+@register(
+    "mstpp",
+    feeds={
+        1: Feed(fixed={"track": 1, "input": "track"}),
+        2: Feed(fixed={"track": 2, "input": "track"}),
+        RGB_FULL: Feed(fixed={"input": RGB_FULL}),
+    },
+)
 def mstpp(
     track: Literal[1, 2] = 2,
+    input: Input = "track",
     mosaic: Literal["masks", "packed"] = "masks",
     out_channels: PositiveInt = 61,
     n_feat: PositiveInt = 61,
@@ -377,12 +390,15 @@ def mstpp(
 
     Args:
         track: 2 upsamples an RGB image; 1 takes an RGGB plane.
+        input: `rgb_full` takes an RGB image of the cube's size instead, whatever the track.
         mosaic: how the plane of track 1 enters: `masks`, at full size with its three Bayer masks, or
             `packed`, as a half-size image of four channels that is upsampled (a quarter of the work).
         out_channels: bands of the cube.
         n_feat: features at full resolution, and the width of an attention head.
         stage: transformers in sequence.
     """
+    if input == RGB_FULL:
+        return MSTPlusPlus(3, out_channels, n_feat, stage)
     if track == 2:
         return MSTPlusPlusUp(3, out_channels, n_feat, stage)
     if mosaic == "packed":

@@ -8,13 +8,13 @@ import pkgutil
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import create_model
 from torch import Tensor, nn
 
 from hsdata.cube import BAND_GRID
-from hsdata.layout import CUBES, Target
+from hsdata.layout import CUBES, INPUT_MODALITY, MODALITIES, Input, Target, modality_of
 from hsengine.base.errors import UserError
 from hsengine.base.params import Section, validated
 from hsengine.base.wording import meant
@@ -24,21 +24,22 @@ __loads__ = ("hsmodels.zoo.*",)
 
 Factory = TypeVar("Factory", bound=Callable[..., nn.Module])
 State = Mapping[str, Tensor]
+Key = int | Literal["rgb_full"]
+"""A track, for its own input, or another input of `hsdata.layout.MODALITIES`."""
 Placed = tuple[int, str, dict[str, Any]]
 """A track, and the name and parameters of the model that takes its batches."""
 
-_INPUTS = {1: "one RGGB mosaic plane", 2: "an RGB image of half the cube's size"}
 _BANDS = len(BAND_GRID)
 
 
 @dataclass(frozen=True)
 class Feed:
-    """How the batch of one track enters a model.
+    """How the batch of one track, or of another input, enters a model.
 
     Attributes:
-        prepare: makes the model's input from the track's batch; None where that is the batch itself.
-        fixed: parameters that the track decides.
-        defaults: parameters whose default differs from the model's own when it works on this track.
+        prepare: makes the model's input from the batch; None where that is the batch itself.
+        fixed: parameters that the input decides.
+        defaults: parameters whose default differs from the model's own when it works on this input.
     """
 
     prepare: Callable[[Tensor], Tensor] | None = None
@@ -52,7 +53,7 @@ class Entry:
 
     name: str
     factory: Callable[..., nn.Module]
-    feeds: Mapping[int, Feed]
+    feeds: Mapping[Key, Feed]
     target: Target
     bands: str | None
     infer: Callable[[State], dict[str, Any] | None] | None
@@ -97,7 +98,7 @@ _ENTRIES: dict[str, Entry] = {}
 def register(
     name: str,
     *,
-    feeds: Mapping[int, Feed],
+    feeds: Mapping[Key, Feed],
     target: Target = CUBES,
     bands: str | None = "out_channels",
     infer: Callable[[State], dict[str, Any] | None] | None = None,
@@ -110,7 +111,7 @@ def register(
 
     Args:
         name: the name in `params.yaml`.
-        feeds: track → how its batch enters the model.
+        feeds: track, or other input → how its batch enters the model.
         target: modality that the model predicts.
         bands: the parameter that holds the number of bands; None where it has none.
         infer: reads the parameters off a published state dict; None for one of another family.
@@ -147,9 +148,13 @@ def part(state: State, prefix: str) -> dict[str, Tensor]:
     return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
 
 
-def names(track: int | None = None) -> list[str]:
-    """The models' names, or those that take the input of `track`."""
-    return [name for name, entry in entries().items() if track is None or track in entry.feeds]
+def names(track: int | None = None, input: Input = "track") -> list[str]:
+    """The models' names, or those that take the input of `track`, or another input."""
+    return [name for name, entry in entries().items() if track is None or _key(track, input) in entry.feeds]
+
+
+def _key(track: int, input: Input) -> Key:
+    return track if input == "track" else input
 
 
 def entry(name: str) -> Entry:
@@ -188,7 +193,7 @@ def on_track(name: str, params: Mapping[str, Any]) -> Placed | None:
     """The track that feeds a model of these parameters, with the model's name and parameters there; None without."""
     row = entry(name)
     for track, feed in row.feeds.items():
-        if all(params.get(key, value) == value for key, value in feed.fixed.items()):
+        if isinstance(track, int) and all(params.get(key, value) == value for key, value in feed.fixed.items()):
             return track, name, {**feed.defaults, **params}
     return row.elsewhere(params)
 
@@ -219,37 +224,42 @@ def for_track(
     trained: bool = False,
     residual: str = "none",
     stripes: int = 0,
+    input: Input = "track",
 ) -> nn.Module:
-    """Make a model that takes the batches of a track.
+    """Make a model that takes the batches of a track, or of another input.
 
     Args:
-        name: one of `names(track)`.
+        name: one of `names(track, input)`.
         track: 1 takes RGGB planes (B, 1, H, W) in [0, 1]; 2 takes RGB (B, 3, H/2, W/2) in [0, 1].
         params: the model's own parameters, where they differ from the defaults.
         bands: bands of the cube, where `params` does not say.
         trained: weights will be loaded into the model, so that a part's `pretrained` weights need not exist.
         residual: the closed-form model, with its default parameters, that the model corrects; "none" for none.
         stripes: columns of the widest frame, where a bias for each column and band is learned; 0 for none.
+        input: `rgb_full` takes RGB (B, 3, H, W) in [0, 1] instead of the track's input.
 
     Returns:
         A module from the batch to (B, bands, H, W), unclamped; to (B, 3, H, W) where `target_of(name)` is RGB.
 
     Raises:
-        UserError: the model cannot take the track's input, or see `build`.
+        UserError: the model cannot take the input, or see `build`.
     """
     if residual != "none" or stripes:
-        return _composed(name, track, params, bands=bands, trained=trained, residual=residual, stripes=stripes)
+        around = (residual, stripes)
+        return _composed(name, track, params, *around, bands=bands, trained=trained, input=input)
     row = entry(name)
-    feed = row.feeds.get(track)
+    feed = row.feeds.get(_key(track, input))
     if feed is None:
+        what = MODALITIES[modality_of(track, input)].what if track in INPUT_MODALITY else "which does not exist"
         raise UserError(
-            f"Model '{name}' cannot take the input of track {track}, {_INPUTS.get(track, 'which does not exist')}: "
-            f"choose one of {', '.join(names(track)) or 'the tracks 1 and 2'}."
+            f"Model '{name}' cannot take {_called(track, input)}, {what}: "
+            f"choose one of {', '.join(names(track, input)) or 'the tracks 1 and 2'}."
         )
+    where = f"on track {track}" if input == "track" else f"for the input {input}"
     for key, value in feed.fixed.items():
         if params.get(key, value) != value:
             raise UserError(
-                f"Parameter '{key}' of model '{name}' is {value!r} on track {track}, not {params[key]!r}: leave it out."
+                f"Parameter '{key}' of model '{name}' is {value!r} {where}, not {params[key]!r}: leave it out."
             )
     given = {**feed.defaults, **params, **feed.fixed}
     if row.bands is not None:
@@ -260,18 +270,30 @@ def for_track(
     return net if feed.prepare is None else Fed(net, feed.prepare)
 
 
+def _called(track: int, input: Input) -> str:
+    return f"the input of track {track}" if input == "track" else f"the input {input}"
+
+
 def _composed(
-    name: str, track: int, params: Mapping[str, Any], *, bands: int, trained: bool, residual: str, stripes: int
+    name: str,
+    track: int,
+    params: Mapping[str, Any],
+    residual: str,
+    stripes: int,
+    *,
+    bands: int,
+    trained: bool,
+    input: Input,
 ) -> nn.Module:
-    model = for_track(name, track, params, bands=bands, trained=trained)
+    model = for_track(name, track, params, bands=bands, trained=trained, input=input)
     if is_closed_form(model):
         raise UserError(f"'{name}' is solved for, not trained: set 'residual' to none and 'stripes' to false.")
     if target_of(name) != CUBES:
         raise UserError(f"'{name}' predicts RGB, not cubes: set 'residual' to none and 'stripes' to false.")
     if residual != "none":
-        base = for_track(residual, track, {}, bands=bands)
+        base = for_track(residual, track, {}, bands=bands, input=input)
         if not is_closed_form(base):
-            closed = [known for known in names(track) if not is_trained(known)]
+            closed = [known for known in names(track, input) if not is_trained(known)]
             raise UserError(f"residual: '{residual}' is not solved for in closed form: choose {', '.join(closed)}.")
         model = Residual(model, base, bands)
     return Striped(model, bands, stripes) if stripes else model

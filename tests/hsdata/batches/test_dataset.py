@@ -250,7 +250,7 @@ def test_an_odd_mosaic_and_an_odd_crop_of_one_are_refused(root: Path) -> None:
 
 
 def test_a_sample_without_the_input_asked_for_is_named(root: Path) -> None:
-    with pytest.raises(UserError, match="x-0 has no input of the kind that is asked for: rgb_full"):
+    with pytest.raises(UserError, match=r"x-0 has no input rgb_full, which needs: .*hsdata render"):
         CubeDataset(catalog(root, 2).assign(rgb_full="", cube=""), track=2, input="rgb_full")
 
 
