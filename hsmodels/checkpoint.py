@@ -12,7 +12,8 @@ from hsdata import paths
 from hsdata.layout import Track
 from hsengine import folder as folders
 from hsengine.base.errors import UserError
-from hsmodels import zoo
+from hsengine.export.description import is_exported
+from hsmodels import exported, zoo
 
 Which = Literal["best", "last"]
 # In nm; no imaging spectrometer measures beyond 100 µm.
@@ -45,8 +46,8 @@ def load(folder: str | Path = paths.MODEL, which: Which = "best") -> tuple[nn.Mo
     """A trained model and its record.
 
     Args:
-        folder: a folder that training wrote.
-        which: `best`, the checkpoint with the best watched measure, or `last`.
+        folder: a folder that training wrote, or a file that `export` wrote.
+        which: `best`, the checkpoint with the best watched measure, or `last`; a file holds one.
 
     Returns:
         The model in evaluation mode on the CPU, taking the track's batches: (B, 1, H, W) mosaics or
@@ -58,6 +59,8 @@ def load(folder: str | Path = paths.MODEL, which: Which = "best") -> tuple[nn.Mo
     """
     if which not in get_args(Which):
         raise UserError(f"There is no checkpoint '{which}'; choose 'best' or 'last'.")
+    if is_exported(folder):
+        return exported.model(folder), folders.record(folder)
     read, weights = folders.read(folder, Record), folders.state(folder, which)
     made = read.model
     model = zoo.for_track(

@@ -77,7 +77,8 @@ def predict(
     input: Annotated[Path, typer.Option(help="A folder of inputs (.png, .jpg or .npy), or one file.")],
     output: Annotated[Path, typer.Option(help="The folder for the cubes.")],
     model: Annotated[
-        list[Path], typer.Option(help="A folder that training wrote; given several times, an ensemble.")
+        list[Path],
+        typer.Option(help="A folder that training wrote, or an exported file; given several times, an ensemble."),
     ] = [paths.MODEL],  # noqa: B006
     format: Annotated[Literal["h5", "zarr", "npz", "npy"], typer.Option(help="Of the cubes.")] = "h5",
     weights: Annotated[Path | None, typer.Option(help="An ensemble's weights, as evaluate wrote them.")] = None,
@@ -111,6 +112,22 @@ def predict(
         device=device,
     )
     typer.echo(str(done))
+
+
+@app.command()
+def export(
+    to: Annotated[Path, typer.Option(help="The file to write: .onnx, .pt or .pt2; a .json comes beside it.")],
+    model: Annotated[Path, typer.Argument(help="A folder that training wrote.")] = paths.MODEL,
+    format: Annotated[Literal["onnx", "torchscript", "torch-export"], typer.Option(help="Of the file.")] = "onnx",
+    opset: Annotated[int | None, typer.Option(help="Of ONNX; 20 by default.")] = None,
+    half: Annotated[bool, typer.Option("--half", help="Half precision inside; its error is stated.")] = False,
+    checkpoint: Annotated[Literal["best", "last"] | None, typer.Option(help="Default: as trained.")] = None,
+    input: Annotated[Path | None, typer.Option(help="Real inputs to compare on; default: the project's.")] = None,
+) -> None:
+    """Write a model as ONNX, TorchScript or torch.export, once its results are proven equal."""
+    from hsmodels import export as verb
+
+    typer.echo(str(verb.run(model, to, format, opset=opset, half=half, which=checkpoint, input=input)))
 
 
 @app.command()

@@ -99,7 +99,7 @@ def run(
     Args:
         input: a folder of inputs of the model's track, or one file.
         output: the folder for the cubes.
-        model: a folder that training wrote; several make an ensemble.
+        model: a folder that training wrote, or a file that `export` wrote; several make an ensemble.
         format: `h5` and `zarr` hold the wavelengths too, `npz` (cube and wavelengths) and `npy` are
             (H, W, bands) float32.
         weights: weights of an ensemble, as `hsmodels evaluate` wrote them; the mean otherwise.
@@ -134,7 +134,7 @@ def run(
     predictors.require_cubes(predictor)
     files, ignored = inputs_of(input, predictor.track, folders[0])
     _check_place(output, files)
-    read = _reader(predictor.track)
+    read = reader(predictor.track)
     _check_inputs(files, read, folders[0], predictor.track)
     with explaining(output):
         output.mkdir(parents=True, exist_ok=True)
@@ -194,7 +194,8 @@ def inputs_of(place: Path, track: int, model: Path) -> tuple[list[Path], list[st
     return files, [path.name for path in found if path not in files]
 
 
-def _reader(track: int) -> Callable[[Path], NDArray[np.float32]]:
+def reader(track: int) -> Callable[[Path], NDArray[np.float32]]:
+    """What reads the inputs of a track: (channels, height, width) in [0, 1]."""
     from hsdata.formats import image, mosaic
 
     return mosaic.read if track == 1 else image.read

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from hsengine.predict.ensemble import Ensemble
+from hsmodels.zoo.tracing import full_precision
 
 
 class Residual(nn.Module):
@@ -26,7 +27,7 @@ class Residual(nn.Module):
 
     def forward(self, batch: Tensor) -> Tensor:
         """A track's batch → (B, bands, H, W)."""
-        with torch.no_grad(), torch.autocast(batch.device.type, enabled=False):
+        with torch.no_grad(), full_precision(batch.device.type):
             base: Tensor = self.base(batch.float())
         change: Tensor = self.net(batch)
         return base + self.gain * change
