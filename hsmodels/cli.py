@@ -131,6 +131,21 @@ def export(
 
 
 @app.command()
+def bundle(
+    to: Annotated[Path, typer.Option(help="The folder to write, or a file ending in .zip.")],
+    model: Annotated[
+        list[Path] | None, typer.Argument(help="Folders that training wrote; several are an ensemble.")
+    ] = None,
+    checkpoint: Annotated[Literal["best", "last"] | None, typer.Option(help="Default: as trained.")] = None,
+    weights: Annotated[Path | None, typer.Option(help="An ensemble's weights, as evaluate wrote them.")] = None,
+) -> None:
+    """Pack a model with inference.py, weights and requirements: it runs anywhere, without this project."""
+    from hsmodels import bundle as verb
+
+    typer.echo(str(verb.run(model or [paths.MODEL], to, which=checkpoint, weights=weights)))
+
+
+@app.command()
 def summary() -> None:
     """Show the last evaluation as a table, and where to look next."""
     from hsmodels import summary as scores

@@ -34,7 +34,8 @@ PROVENANCE = "provenance.json"
 SEAM_BOUND = 1e-3
 """The difference between neighbouring tiles, in reflectance, above which the summary warns."""
 
-_TAKES = {1: "RGGB mosaics (.npy, one plane)", 2: "RGB images of half the cube's size (.png, .jpg)"}
+TAKES = {1: "RGGB mosaics (.npy, one plane)", 2: "RGB images of half the cube's size (.png, .jpg)"}
+"""What the models of a track take, in words."""
 
 
 @dataclass(frozen=True)
@@ -177,12 +178,12 @@ def inputs_of(place: Path, track: int, model: Path) -> tuple[list[Path], list[st
     wrong = [path.name for path in found if path.is_file() and path.suffix.lower() in others]
     if wrong:
         raise UserError(
-            f"The model in {model} is of track {track} and takes {_TAKES[track]}; these inputs in {place} are not:\n"
+            f"The model in {model} is of track {track} and takes {TAKES[track]}; these inputs in {place} are not:\n"
             f"{listed(wrong)}\nTake them out of the folder, or use a model of track {3 - track}."
         )
     if not files:
         inside = place / INPUT_MODALITY[track]
-        hint = f"did you mean {inside}?" if inside.is_dir() else f"the model of track {track} takes {_TAKES[track]}."
+        hint = f"did you mean {inside}?" if inside.is_dir() else f"the model of track {track} takes {TAKES[track]}."
         raise UserError(f"There is no input in {place}: {hint}")
     by_stem: dict[str, Path] = {}
     for path in files:
@@ -211,7 +212,7 @@ def _check_inputs(files: list[Path], read: Callable[[Path], NDArray[np.float32]]
             problems.append(str(error))
     if problems:
         raise UserError(
-            f"{len(problems)} of {len(files)} inputs do not suit the model in {model}, which takes {_TAKES[track]}:\n"
+            f"{len(problems)} of {len(files)} inputs do not suit the model in {model}, which takes {TAKES[track]}:\n"
             f"{listed(problems)}\nNothing was predicted."
         )
 

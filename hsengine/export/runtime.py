@@ -109,7 +109,7 @@ def _torchscript(file: Path, device: torch.device) -> _Call:
 
     def call(inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         # The interpreter's own optimisation costs seconds for each new size of image.
-        with torch.jit.optimized_execution(False):  # type: ignore[no-untyped-call]
+        with torch.jit.optimized_execution(False):  # type: ignore[attr-defined, no-untyped-call]
             return _as_tuple(module(*(value.to(device) for value in inputs)))
 
     return call

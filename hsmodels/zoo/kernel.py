@@ -172,7 +172,7 @@ def _by_rows(features: Tensor, centres: Tensor, coefficients: Tensor, scale: flo
     Returns:
         (B, bands, H, W).
     """
-    if torch.jit.is_tracing():  # type: ignore[no-untyped-call]
+    if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
         traced: Tensor = _loop(features, centres, coefficients, scale)
         return traced
 

@@ -16,7 +16,7 @@ def is_exported() -> bool:
     A graph has no branches on sizes and no loops over strips; what a model chooses by them to be fast is left to
     the runtime.
     """
-    return torch.compiler.is_exporting() or torch.jit.is_tracing()  # type: ignore[no-untyped-call]
+    return torch.compiler.is_exporting() or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
 
 
 def full_precision(device: str) -> AbstractContextManager[Any]:
