@@ -20,6 +20,7 @@ from hsengine.base.params import Section, validated
 from hsengine.base.wording import some
 from hsengine.card import FILE as CARD
 from hsengine.card import digest
+from hsengine.export import description
 
 CONFIG = "config.json"
 FILES = {"best": "model.safetensors", "last": "last.safetensors"}
@@ -119,11 +120,13 @@ def save(
 
 
 def record(folder: str | Path = paths.MODEL) -> dict[str, Any]:
-    """The content of a model folder's `config.json`.
+    """The content of a model folder's `config.json`; of an exported file, what it was of the folder it was made from.
 
     Raises:
         UserError: there is none, or it cannot be read.
     """
+    if description.is_exported(folder):
+        return dict(description.content(folder)["record"])
     file = Path(folder) / CONFIG
     if (Path(folder).is_dir() and not file.exists()) or not os.path.lexists(folder):
         raise UserError(

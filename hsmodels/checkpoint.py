@@ -13,7 +13,8 @@ from hsdata.layout import Input, Track
 from hsengine import folder as folders
 from hsengine import sources
 from hsengine.base.errors import UserError
-from hsmodels import zoo
+from hsengine.export.description import is_exported
+from hsmodels import exported, zoo
 
 Which = Literal["best", "last"]
 HELD_OUT = "held_out"
@@ -52,9 +53,9 @@ def load(
     """A trained model and its record.
 
     Args:
-        source: a folder that training wrote, a hub's copy of one, or an address with a hash; see
-            `hsengine.sources.local`.
-        which: `best`, the checkpoint with the best watched measure, or `last`.
+        source: a folder that training wrote, a hub's copy of one, or an address with a hash (see
+            `hsengine.sources.local`); or a file that `export` wrote.
+        which: `best`, the checkpoint with the best watched measure, or `last`; a file holds one.
         sha256: of the weights, where the address does not say it.
 
     Returns:
@@ -69,6 +70,8 @@ def load(
     if which not in get_args(Which):
         raise UserError(f"There is no checkpoint '{which}'; choose 'best' or 'last'.")
     folder = sources.local(source, sha256)
+    if is_exported(folder):
+        return exported.model(folder), folders.record(folder)
     read, weights = folders.read(folder, Record), folders.state(folder, which)
     made = read.model
     model = zoo.for_track(

@@ -77,7 +77,8 @@ def predict(
     input: Annotated[Path, typer.Option(help="A folder of inputs (.png, .jpg or .npy), or one file.")],
     output: Annotated[Path, typer.Option(help="The folder for the cubes.")],
     model: Annotated[
-        list[Path], typer.Option(help="A trained model's folder or address; given several times, an ensemble.")
+        list[Path],
+        typer.Option(help="A trained model's folder or address, or an exported file; several times, an ensemble."),
     ] = [paths.MODEL],  # noqa: B006
     sha256: Annotated[str | None, typer.Option(help="Of the weights, where the address does not say it.")] = None,
     format: Annotated[Literal["h5", "zarr", "npz", "npy"], typer.Option(help="Of the cubes.")] = "h5",
@@ -126,6 +127,37 @@ def compare(
     from hsmodels.params import load_params
 
     typer.echo(str(verb.run(load_params(params), models, folder=to)))
+
+
+@app.command()
+def export(
+    to: Annotated[Path, typer.Option(help="The file to write: .onnx, .pt or .pt2; a .json comes beside it.")],
+    model: Annotated[Path, typer.Argument(help="A folder that training wrote.")] = paths.MODEL,
+    format: Annotated[Literal["onnx", "torchscript", "torch-export"], typer.Option(help="Of the file.")] = "onnx",
+    opset: Annotated[int | None, typer.Option(help="Of ONNX; 20 by default.")] = None,
+    half: Annotated[bool, typer.Option("--half", help="Half precision inside; its error is stated.")] = False,
+    checkpoint: Annotated[Literal["best", "last"] | None, typer.Option(help="Default: as trained.")] = None,
+    input: Annotated[Path | None, typer.Option(help="Real inputs to compare on; default: the project's.")] = None,
+) -> None:
+    """Write a model as ONNX, TorchScript or torch.export, once its results are proven equal."""
+    from hsmodels import export as verb
+
+    typer.echo(str(verb.run(model, to, format, opset=opset, half=half, which=checkpoint, input=input)))
+
+
+@app.command()
+def bundle(
+    to: Annotated[Path, typer.Option(help="The folder to write, or a file ending in .zip.")],
+    model: Annotated[
+        list[Path] | None, typer.Argument(help="Folders that training wrote; several are an ensemble.")
+    ] = None,
+    checkpoint: Annotated[Literal["best", "last"] | None, typer.Option(help="Default: as trained.")] = None,
+    weights: Annotated[Path | None, typer.Option(help="An ensemble's weights, as evaluate wrote them.")] = None,
+) -> None:
+    """Pack a model with inference.py, weights and requirements: it runs anywhere, without this project."""
+    from hsmodels import bundle as verb
+
+    typer.echo(str(verb.run(model or [paths.MODEL], to, which=checkpoint, weights=weights)))
 
 
 @app.command()

@@ -43,12 +43,12 @@ def write(folder: Path, cubes: Iterable[tuple[str, NDArray[np.float32]]]) -> Non
             # An archive within an archive: made beside, as its length must be known first.
             inner = folder / f"{name}.npz"
             write_npz(inner, {"cube": pixels})
-            with inner.open("rb") as source, _entry(kaggle, inner.name, inner.stat().st_size) as stream:
+            with inner.open("rb") as source, entry(kaggle, inner.name, inner.stat().st_size) as stream:
                 shutil.copyfileobj(source, stream, 1 << 20)
             inner.unlink()
             names.append(name)
         table = "id,prediction\n" + "".join(f"{name},0\n" for name in names)
-        with _entry(kaggle, TABLE, len(table)) as stream:
+        with entry(kaggle, TABLE, len(table)) as stream:
             stream.write(table.encode())
 
 
@@ -66,7 +66,7 @@ def write_npz(path: str | os.PathLike[str], arrays: Mapping[str, NDArray[Any]]) 
 
 def write_npy(archive: zipfile.ZipFile, name: str, array: NDArray[Any]) -> None:
     """Add an array to an archive as `.npy`."""
-    with _entry(archive, name, array.nbytes + 4096) as stream:
+    with entry(archive, name, array.nbytes + 4096) as stream:
         np.lib.format.write_array(stream, array, version=(1, 0), allow_pickle=False)
 
 
@@ -131,8 +131,8 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
         ) from None
 
 
-def _entry(archive: zipfile.ZipFile, name: str, size: int) -> IO[bytes]:
-    """A file in an archive whose header says nothing about when, where and by whom it was made."""
+def entry(archive: zipfile.ZipFile, name: str, size: int) -> IO[bytes]:
+    """A new file in an archive whose header says nothing about when, where and by whom it was made."""
     info = zipfile.ZipInfo(name, _DATE)
     info.create_system = 3
     info.external_attr = 0o644 << 16

@@ -98,7 +98,8 @@ def run(
     Args:
         input: a folder of inputs of the model's track, or one file.
         output: the folder for the cubes.
-        model: a folder that training wrote, or an address (see `hsengine.sources.local`); several make an ensemble.
+        model: a folder that training wrote, an address (see `hsengine.sources.local`), or a file that `export` wrote;
+            several make an ensemble.
         sha256: of the weights of one model, where its address does not say it.
         format: `h5` and `zarr` hold the wavelengths too, `npz` (cube and wavelengths) and `npy` are
             (H, W, bands) float32.
@@ -139,7 +140,7 @@ def run(
     files, ignored = inputs_of(input, predictor.track, folders[0], predictor.input)
     _check_place(output, files)
     modality = modality_of(predictor.track, predictor.input)
-    read = _reader(modality)
+    read = reader(modality)
     _check_inputs(files, read, folders[0], MODALITIES[modality].what)
     with explaining(output):
         output.mkdir(parents=True, exist_ok=True)
@@ -200,7 +201,8 @@ def inputs_of(place: Path, track: int, model: Path, input: Input = "track") -> t
     return files, [path.name for path in found if path not in files]
 
 
-def _reader(modality: str) -> Callable[[Path], NDArray[np.float32]]:
+def reader(modality: str) -> Callable[[Path], NDArray[np.float32]]:
+    """What reads inputs of a kind (`hsdata.layout.MODALITIES`): (channels, height, width) in [0, 1]."""
     from hsdata.formats import image, mosaic
 
     return mosaic.read if modality == INPUT_MODALITY[1] else image.read

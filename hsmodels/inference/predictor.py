@@ -18,6 +18,7 @@ from hsengine import sources
 from hsengine.base.errors import UserError
 from hsengine.base.files import file_hash
 from hsengine.base.params import validated
+from hsengine.export.description import beside, is_exported
 from hsengine.folder import CONFIG, file_of, read
 from hsengine.predict import Ensemble, Moments, device_of
 from hsengine.predict.run import device_named
@@ -116,7 +117,8 @@ def load(
     """Load trained models as one predictor.
 
     Args:
-        folders: what training wrote, or addresses (see `hsengine.sources.local`); several make an ensemble.
+        folders: what training wrote, addresses (see `hsengine.sources.local`), or files that `export` wrote; several
+            make an ensemble.
         settings: how to predict; by default as the first model's parameters say.
         sha256: of the weights of one model, where its address does not say it.
         overrides: keys of `predict` that replace those of `settings`.
@@ -134,6 +136,8 @@ def load(
         predict = read(places[0], checkpoint.Record).params.predict
         stored = {key: value for key, value in predict.items() if key not in ("models", "weights")}
         settings = validated(Predict, stored, f"{places[0]}/{CONFIG}, block predict,")
+    if overrides:
+        _check_overrides(places, overrides)
     settings = validated(Predict, settings.model_dump() | dict(overrides or {}), "The settings of the prediction")
     where = device_named(device)
     members, records, configs = [], [], []
@@ -187,13 +191,30 @@ def of_params(params: Params, model: str | os.PathLike[str]) -> Predictor:
     return predictor
 
 
+def _check_overrides(places: Sequence[Path], overrides: Mapping[str, Any]) -> None:
+    """Refuse what an exported file has fixed.
+
+    Raises:
+        UserError: names the setting and the file.
+    """
+    for place in filter(is_exported, places):
+        fixed = {"precision": "no", "checkpoint": read(place, checkpoint.Record).params.predict.get("checkpoint")}
+        for key, value in fixed.items():
+            if overrides.get(key, value) != value:
+                raise UserError(
+                    f"--{key} {overrides[key]}: {place} was exported with its checkpoint and arithmetic fixed "
+                    f"({key} '{value}'); leave the option out, or export again."
+                )
+
+
 def _record(source: str, place: Path, which: checkpoint.Which, config: Mapping[str, Any]) -> dict[str, Any]:
     """What a member is; the hash says which weights exactly."""
+    weights, described = (place, beside(place)) if is_exported(place) else (place / file_of(which), place / CONFIG)
     return {
         "folder": source,
-        "weights_file": file_of(which),
-        "weights_blake2b": file_hash(place / file_of(which)),
-        "config_blake2b": file_hash(place / CONFIG),
+        "weights_file": weights.name,
+        "weights_blake2b": file_hash(weights),
+        "config_blake2b": file_hash(described),
         "name": config["model"]["name"],
         "title": zoo.title(config["model"]),
         "params": config["model"]["params"],

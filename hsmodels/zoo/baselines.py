@@ -14,6 +14,7 @@ from hsdata.camera import colour
 from hsdata.layout import RGB_FULL
 from hsmodels.zoo import bayer
 from hsmodels.zoo.registry import Feed, Key, register
+from hsmodels.zoo.tracing import enlarged
 
 FEEDS: dict[Key, Feed] = {
     1: Feed(bayer.demosaic, fixed={"upscale_factor": 1}),
@@ -36,7 +37,7 @@ def linear_light(rgb: Tensor, encoding: Encoding, upscale_factor: int) -> Tensor
         rgb = torch.where(rgb <= colour.SRGB_ENCODED_THRESHOLD, low, raised**colour.SRGB_GAMMA)
     if upscale_factor == 1:
         return rgb
-    return F.interpolate(rgb, scale_factor=float(upscale_factor), mode="bicubic", align_corners=False)
+    return enlarged(rgb, upscale_factor)
 
 
 @register("ridge", feeds=FEEDS)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from hsengine.predict.ensemble import Ensemble
+from hsmodels.zoo.tracing import full_precision
 
 
 class Residual(nn.Module):
@@ -32,7 +33,7 @@ class Residual(nn.Module):
             start: (B, bands, H, W), instead of what `base` makes of the batch.
         """
         if start is None:
-            with torch.no_grad(), torch.autocast(batch.device.type, enabled=False):
+            with torch.no_grad(), full_precision(batch.device.type):
                 start = self.base(batch.float())
         change: Tensor = self.net(batch)
         return start + self.gain * change

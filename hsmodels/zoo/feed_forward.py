@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from hsmodels.zoo.tracing import is_exported
+
 # Elements of a strip's widest tensor: 4 MB in float32 on a CPU; on a GPU large enough to keep
 # every multiprocessor busy.
 _CPU_ELEMENTS = 1 << 20
@@ -35,7 +37,7 @@ class Weights(NamedTuple):
 def residual_feed_forward(x: Tensor, weights: Weights) -> Tensor:
     """x + ff(LayerNorm(x)), ff = 1 × 1 to 4C, GELU, depthwise 3 × 3, GELU, 1 × 1 back.
 
-    Compiled, it is one whole: the compiler does its own fusing and choosing.
+    Compiled or exported, it is one whole: the compiler does its own fusing and choosing.
 
     Args:
         x: (B, H, W, C), contiguous.
@@ -44,7 +46,7 @@ def residual_feed_forward(x: Tensor, weights: Weights) -> Tensor:
     Returns:
         (B, H, W, C).
     """
-    if torch.compiler.is_compiling():
+    if torch.compiler.is_compiling() or is_exported():
         normed = F.layer_norm(x, x.shape[-1:], weights.norm_weight, weights.norm_bias)
         wide = _depthwise(F.gelu(F.linear(normed, weights.expand)), weights.depthwise)
         return x + F.linear(F.gelu(wide), weights.reduce)

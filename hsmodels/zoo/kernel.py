@@ -8,9 +8,11 @@ import torch
 import torch.nn.functional as F
 from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor, nn
+from torch._higher_order_ops.scan import scan
 
 from hsmodels.zoo.baselines import FEEDS, Encoding, Ridge
 from hsmodels.zoo.registry import register
+from hsmodels.zoo.tracing import enlarged, full_precision, is_exported
 
 _PATCH = 3
 # Weights of the parts of a pixel's description; Gaussian distances of encoded colours are near to perceived ones.
@@ -66,16 +68,24 @@ class KernelRidge(nn.Module):
         self.register_buffer("coefficients", torch.zeros(centres, out_channels))
 
     def forward(self, rgb: Tensor) -> Tensor:
-        """(B, 3, H, W) in [0, 1] → (B, out_channels, r·H, r·W), computed in float32 under autocast too."""
-        with torch.autocast(rgb.device.type, enabled=False):
+        """(B, 3, H, W) in [0, 1] → (B, out_channels, r·H, r·W), whatever autocast says.
+
+        Large coefficients nearly cancel: in float32 a cube is off by some 1e-4, other on each kind of processor.
+        Training, which asks for the same pixels again and again, can do with that.
+        """
+        kind = torch.float32 if self.training or rgb.device.type == "mps" else torch.float64
+        with full_precision(rgb.device.type):
             cube: Tensor = self.ridge(rgb.float())
             features = self._features(rgb.float())
-            rows = max(_AT_ONCE // (len(self.centres) * features.shape[-1]), 1)
+            centres, coefficients = self.centres.to(kind), self.coefficients.to(kind)
+            if is_exported():
+                return cube + _by_rows(features.to(kind), centres, coefficients, -0.5 / self.sigma**2).to(cube)
+            rows = max(_AT_ONCE // (len(centres) * features.shape[-1]), 1)
             parts = [
-                torch.einsum("bhwm,mc->bchw", self._kernel(part.movedim(1, -1)), self.coefficients)
+                torch.einsum("bhwm,mc->bchw", self._kernel(part.movedim(1, -1).to(kind), centres), coefficients)
                 for part in torch.split(features, rows, dim=2)  # type: ignore[no-untyped-call]
             ]
-            return cube + torch.cat(parts, dim=2)
+            return cube + torch.cat(parts, dim=2).to(cube)
 
     @torch.no_grad()
     def fit(self, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
@@ -126,8 +136,8 @@ class KernelRidge(nn.Module):
         parts = (self._features(image)[0].flatten(1), of_ridge, truth.flatten(1))
         return tuple(part[:, chosen].T.contiguous().cpu() for part in parts)
 
-    def _kernel(self, features: Tensor) -> Tensor:
-        values = self._gaussian(features.flatten(0, -2), self.centres)
+    def _kernel(self, features: Tensor, centres: Tensor) -> Tensor:
+        values = self._gaussian(features.flatten(0, -2), centres)
         return values.reshape(*features.shape[:-1], -1)
 
     def _gaussian(self, first: Tensor, second: Tensor) -> Tensor:
@@ -136,15 +146,53 @@ class KernelRidge(nn.Module):
 
     def _features(self, rgb: Tensor) -> Tensor:
         """Inputs (B, 3, H, W) → descriptions (B, d, r·H, r·W)."""
-        whole = F.interpolate(rgb, scale_factor=float(self.upscale_factor), mode="bicubic", align_corners=False)
+        whole = enlarged(rgb, self.upscale_factor)
         height, width = whole.shape[-2:]
         patches = F.unfold(F.pad(whole, (1, 1, 1, 1), mode="replicate"), _PATCH) / _PATCH
         around = F.avg_pool2d(F.pad(whole, (_REACH,) * 4, mode="replicate"), 2 * _REACH + 1, 1)
         scene = torch.cat([rgb.mean(dim=(2, 3)), rgb.std(dim=(2, 3))], dim=1)[:, :, None, None]
         parts = [
-            patches.reshape(len(rgb), -1, height, width),
+            patches.reshape(rgb.shape[0], -1, height, width),
             _COLOUR * whole,
             _AROUND * around,
             _SCENE * scene.expand(-1, -1, height, width),
         ]
         return torch.cat(parts, dim=1)
+
+
+def _by_rows(features: Tensor, centres: Tensor, coefficients: Tensor, scale: float) -> Tensor:
+    """Kernel values times coefficients as a loop of the graph over the image's rows, whatever their number.
+
+    Args:
+        features: (B, d, H, W).
+        centres: (m, d).
+        coefficients: (m, bands).
+        scale: of the squared distance in the exponent.
+
+    Returns:
+        (B, bands, H, W).
+    """
+    if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
+        traced: Tensor = _loop(features, centres, coefficients, scale)
+        return traced
+
+    def step(carry: Tensor, row: Tensor) -> tuple[Tensor, Tensor]:
+        return carry.clone(), _row(row, centres, coefficients, scale)
+
+    _, rows = scan(step, features.new_zeros(1), features.movedim(2, 0))
+    made: Tensor = rows.movedim(0, 2)
+    return made
+
+
+def _row(row: Tensor, centres: Tensor, coefficients: Tensor, scale: float) -> Tensor:
+    """(B, d, W) → (B, bands, W)."""
+    pixels = row.transpose(1, 2)
+    squares = pixels.square().sum(dim=2, keepdim=True) + centres.square().sum(dim=1)
+    distances = (squares - 2.0 * pixels @ centres.T).clamp_min(0.0)
+    return (torch.exp(distances * scale) @ coefficients).transpose(1, 2)
+
+
+@torch.jit.script_if_tracing  # type: ignore[untyped-decorator]
+def _loop(features: Tensor, centres: Tensor, coefficients: Tensor, scale: float) -> Tensor:
+    rows = [_row(features[:, :, row], centres, coefficients, scale) for row in range(features.shape[2])]
+    return torch.stack(rows, dim=2)

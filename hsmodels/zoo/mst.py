@@ -28,6 +28,7 @@ from hsmodels.zoo.convolution import convolve
 from hsmodels.zoo.feed_forward import Weights, residual_feed_forward
 from hsmodels.zoo.precision import native
 from hsmodels.zoo.registry import Fed, Feed, Placed, State, register
+from hsmodels.zoo.tracing import cropped, full_precision, is_exported, mirrored
 
 _MULTIPLE = 8  # two levels of stride 2, and windows of whole pairs below them
 _GRAM_PIXELS = 4096
@@ -55,6 +56,9 @@ class _Gram(torch.autograd.Function):
 
 
 def _gram(x: Tensor) -> Tensor:
+    if is_exported():
+        pixels = x.to(_accurate(x)).flatten(1, 2)
+        return torch.bmm(pixels.mT, pixels)
     gram: Tensor = _Gram.apply(x)  # type: ignore[no-untyped-call]
     return gram
 
@@ -82,7 +86,7 @@ class SpectralAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x plus its attention: (B, H, W, C) → (B, H, W, C)."""
-        with torch.autocast(x.device.type, enabled=False):
+        with full_precision(x.device.type):
             mixing = self.mixing(_gram(x))
         first, _, second = self.pos_emb
         values = _depthwise(F.linear(x, self.to_v.weight), first)
@@ -224,6 +228,8 @@ class Upsampler(nn.Module):
 
 def padded(x: Tensor, multiple: int = _MULTIPLE) -> Tensor:
     """Mirror images (B, C, H, W) to the right and below up to a multiple of pixels, again and again where small."""
+    if is_exported():
+        return mirrored(x, multiple)
     for axis in (-2, -1):
         missing = -x.shape[axis] % multiple
         while missing:
@@ -308,7 +314,7 @@ class MSTPlusPlus(MST):
         """(B, in_channels, H, W) → (B, out_channels, H, W)."""
         height, width = x.shape[-2:]
         with native(x):
-            return self.features(x)[..., :height, :width]
+            return cropped(self.features(x), height, width)
 
 
 def _as_loaded(net: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
@@ -367,7 +373,7 @@ class MSTPlusPlusUp(MST):
         height, width = x.shape[-2:]
         with native(x):
             cube: Tensor = self.upsampler(self.features(x))
-        return cube[..., : height * self.upscale_factor, : width * self.upscale_factor]
+        return cropped(cube, height * self.upscale_factor, width * self.upscale_factor)
 
 
 @register(

@@ -9,7 +9,6 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-import torch.nn.functional as F
 from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
@@ -18,6 +17,7 @@ from hsengine.base.errors import UserError
 from hsmodels.zoo import bayer, reversible
 from hsmodels.zoo.precision import native
 from hsmodels.zoo.registry import Feed, State, part, register
+from hsmodels.zoo.tracing import enlarged
 from hsmodels.zoo.volume import VolumeConvolution
 
 _CHANNELS = 64
@@ -146,7 +146,7 @@ class Mosaicked(nn.Module):
 
     def forward(self, rgb: Tensor) -> Tensor:
         """RGB (B, 3, H, W) → planes (B, 1, 2H, 2W)."""
-        return bayer.sample(F.interpolate(rgb, scale_factor=2.0, mode="bicubic", align_corners=False))
+        return bayer.sample(enlarged(rgb, 2))
 
 
 def infer_up(state: State) -> dict[str, Any] | None:

@@ -12,12 +12,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hsmodels.zoo.tracing import is_exported
+
 _ALONE = 20480
 """Up to this many values (channels × depth × height) PyTorch takes its own kernel for a batch of one."""
 
 
 def folds(x: Tensor, training: bool) -> bool:
     """Whether a convolution of volumes (B, C, D, H, W) is faster as one of images."""
+    if is_exported():
+        return False
     alone = x.shape[0] == 1 and x.shape[1] * x.shape[2] * x.shape[3] <= _ALONE
     return x.device.type == "cpu" and (training or alone)
 
