@@ -12,7 +12,6 @@ from rich.table import Table
 from hsengine.base import paths
 from hsengine.base.errors import UserError
 
-
 NEXT = f"All of it on one page, with the samples to look at: {paths.REPORT}, in a browser."
 
 
