@@ -141,7 +141,8 @@ def write(page: Page, path: str | os.PathLike[str]) -> None:
         page=page,
         styles=[Markup(style) for style in (asset(package, "assets", "page.css"), *page.styles)],
         scripts=[Markup(script) for script in (asset(package, "assets", "page.js"), *page.scripts)],
-        data={"plotly": packed(get_plotlyjs().encode("utf-8")), **page.data},
+        # What is looked at first stands first: the page decodes it while the rest is read.
+        data={**page.data, "plotly": packed(get_plotlyjs().encode("utf-8"))},
     )
     with replacing(path) as scratch:
         scratch.write_text(text, encoding="utf-8", newline="\n")

@@ -36,6 +36,7 @@
       if (scene.maps) scene.mapped = await Planes.of(scene.maps);
       scene.bright = brightness(scene);
     })();
+    Report.first(scene.decoded);
     return scene;
   }
 

@@ -6,15 +6,22 @@ const Report = (() => {
   const PALETTE = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"];
   const drawn = new Set();
 
-  const whole = new Promise((resolve) => {
-    if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", resolve, { once: true });
-    else resolve();
-  });
+  const pause = (wait) => new Promise((resolve) => setTimeout(resolve, wait));
+
+  /** An element of data, as soon as all of it is there: the file may still be read behind it. */
+  async function whole(id) {
+    for (;;) {
+      const isRead = document.readyState !== "loading";
+      const element = document.getElementById(id);
+      if (element && (isRead || element.nextElementSibling)) return element;
+      if (isRead) throw new Error(`The page has no data '${id}'.`);
+      await pause(20);
+    }
+  }
 
   /** The bytes that an element holds, deflated and in base64; the text is let go. */
   async function inflate(id) {
-    await whole;
-    const element = document.getElementById(id);
+    const element = await whole(id);
     const binary = atob(element.textContent.trim());
     element.remove();
     const bytes = new Uint8Array(binary.length);
@@ -23,10 +30,16 @@ const Report = (() => {
     return new Uint8Array(await new Response(stream).arrayBuffer());
   }
 
+  let urgent = Promise.resolve();
+  /** Let charts wait until some work is done: what is looked at first. */
+  function first(work) {
+    urgent = Promise.all([urgent, work]);
+  }
+
   let library = null;
-  /** Plotly, once it is unpacked; after the first pictures, since that takes a moment. */
+  /** Plotly, once it is unpacked; after all that is urgent, since that takes a moment. */
   function plotly() {
-    library ??= inflate("plotly").then((bytes) => {
+    library ??= urgent.then(() => inflate("plotly")).then((bytes) => {
       const script = document.createElement("script");
       script.text = new TextDecoder().decode(bytes);
       document.head.append(script);
@@ -94,5 +107,5 @@ const Report = (() => {
   );
   for (const element of document.querySelectorAll(".chart:has(> script)")) watch.observe(element);
 
-  return { inflate, draw, PALETTE };
+  return { inflate, first, draw, PALETTE };
 })();
