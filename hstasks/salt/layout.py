@@ -189,7 +189,7 @@ def _read_depths(found: Found, tiles: dict[str, Tile]) -> None:
             tile.depth = float(text)
         except ValueError:
             tile.depth = math.nan
-        if not math.isfinite(tile.depth):
+        if not (math.isfinite(tile.depth) and tile.depth >= 0):
             tile.problems.append(f"{name}: its depth in {found.root / DEPTHS_TABLE} is '{text}', not a number of feet")
     named = {name for name, _ in rows}
     for tile in tiles.values():

@@ -99,7 +99,7 @@ def test_run_lengths_that_mean_no_mask_are_named(project, text):
     assert f"{name}: its rle_mask in train.csv is wrong." in refused()
 
 
-@pytest.mark.parametrize("text", ["nan", "", "inf", "deep"])
+@pytest.mark.parametrize("text", ["nan", "", "inf", "deep", "-5"])
 def test_a_depth_that_is_no_number_is_named(project, text):
     name = ids_of()[5]
     replace_line("depths.csv", name, f"{name},{text}")
