@@ -40,7 +40,7 @@ def test_the_parameter_file_says_everything_that_is_by_default(folder):
     defaults = found.project.schema().model_dump()
     said = read_yaml("params.yaml")
     assert {name for name in defaults if name != "machine"} <= set(said)
-    for section in ("data", "split", "preprocess", "predict", "ensemble", "evaluate", "submission", "input", "take"):
+    for section in ("data", "split", "preprocess", "predict", "ensemble", "evaluate", "submission", "input", "take", "regress"):
         assert set(said[section]) == set(defaults[section])
     found.project.check(params)
 
