@@ -81,6 +81,7 @@ def run(
             decision,
             mean=params.ensemble.mean,
             temperature=params.ensemble.temperature,
+            d4=params.predict.d4,
         )
         objects = {part: _objects(table, frame, fitted, part) for part, table in tables.items()}
         singles = {part: _files(table, frame, fitted) for part, table in tables.items()}

@@ -64,6 +64,11 @@ def run(
         return Summary(folder, None, said)
     chosen = scoring.members([model, *params.predict.models], params.predict.checkpoint)
     fitted = scoring.read_calibration(calibration or scoring.beside(model), chosen)
+    if fitted.d4 != params.predict.d4:
+        raise UserError(
+            f"The threshold was fitted with predict.d4: {str(fitted.d4).lower()}, and it is "
+            f"{str(params.predict.d4).lower()} now: run 'hstasks evaluate' again."
+        )
     section = params.submission
     regressor = parameters.single(section.parameters) if section.parameters else None
     if section.unscored is None:
