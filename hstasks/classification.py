@@ -160,7 +160,8 @@ def _right(logits: Tensor, batch: Batch) -> Tensor:
     """Whether a logit is on the label's side of 0, (B,): a probability of one half."""
     share: Tensor = batch["share"]
     found = logits >= 0.0
-    return share * (found == (batch["label"] > 0.5)) + (1.0 - share) * (found == (batch["other"] > 0.5))
+    own, other = found == (batch["label"] > 0.5), found == (batch["other"] > 0.5)
+    return torch.where(own, share, 0.0) + torch.where(other, 1.0 - share, 0.0)
 
 
 def _summary(rows: Sequence[Row]) -> dict[str, float]:

@@ -20,7 +20,7 @@ from hsengine.base.errors import UserError
 from hsengine.base.files import write_text
 from hsengine.base.paths import CATALOG
 from hsengine.base.wording import listed
-from hstasks.lenses import groups, layout
+from hstasks.lenses import groups, layout, lens_table
 from hstasks.lenses.cutout import open_cutout
 from hstasks.lenses.layout import BANDS, Found
 from hstasks.lenses.params import LensSections
@@ -126,7 +126,7 @@ def run(
     unreadable: str | os.PathLike[str] | None = None,
     workers: int = 0,
 ) -> Summary:
-    """Read every file once and write the catalog, and the table of what cannot be read beside it.
+    """Read every file once and write the catalog, and beside it what cannot be read and the parameters of lenses.
 
     A band that cannot be read is missing from its object's `bands`; the object stays.
 
@@ -140,8 +140,10 @@ def run(
         UserError: no folder is there, one is empty or holds what belongs elsewhere, or nothing of a bucket can be read.
     """
     start = time.perf_counter()
-    frame, problems, notes = make(params, workers=workers)
+    lenses: list[pd.DataFrame] = []
+    frame, problems, notes = make(params, workers=workers, lenses=lenses)
     out = Path(out)
+    lens_table.save(lenses, out.with_name(lens_table.TABLE.name))
     write_text(unreadable or out.with_name(UNREADABLE.name), _problem_table(problems))
     save(frame, out)
     return Summary(
@@ -153,8 +155,13 @@ def run(
     )
 
 
-def make(params: LensSections, *, workers: int = 0) -> tuple[pd.DataFrame, list[tuple[str, str, str]], list[str]]:
-    """The catalog, (object, band, reason) of what cannot be read, and notes; see `run`."""
+def make(
+    params: LensSections, *, workers: int = 0, lenses: list[pd.DataFrame] | None = None
+) -> tuple[pd.DataFrame, list[tuple[str, str, str]], list[str]]:
+    """The catalog, (object, band, reason) of what cannot be read, and notes; see `run`.
+
+    The parameters of each bucket of lenses are added to `lenses`.
+    """
     parts = layout.folders(params.data.root, params.data.blind)
     objects: list[Found] = []
     notes: list[str] = []
@@ -168,7 +175,10 @@ def make(params: LensSections, *, workers: int = 0) -> tuple[pd.DataFrame, list[
         if not any(reading.bands for reading in readings):
             why = next(why for reading in readings for why in reading.problems.values())
             raise UserError(f"None of the {len(found)} objects in {part.files} can be read. The first: {why}.")
-        _add_parameters(values, part, [reading.inner_id for reading in readings], notes)
+        table, index = _parameters(part, [reading.inner_id for reading in readings], notes)
+        _add_parameters(values, table, index)
+        if lenses is not None and part.label == 1:
+            lenses.append(lens_table.of_bucket([one.id for one in found], table, index))
         announced |= layout.announced(part)
         why = f"the name of this file in {part.files} is none of {part.stem}_<number>_<band>.fits"
         unnamed += [(name, "", why) for name in layout.unnamed(part)]
@@ -282,21 +292,23 @@ def _read_lot(lot: _Lot) -> list[Reading]:
     return [read(found)[0] for found in lot.objects]
 
 
-def _add_parameters(
-    values: dict[str, list[float]], part: layout.Folder, inner: Sequence[str], notes: list[str]
-) -> None:
-    """What `parameters.fits` says of the objects of a bucket; an id that several objects share says nothing."""
+def _parameters(part: layout.Folder, inner: Sequence[str], notes: list[str]) -> tuple[dict[str, Any], list[int]]:
+    """`parameters.fits` of a bucket and the row of each object; -1: none, as of an id that several objects share."""
     table = layout.read_parameters(part.parameters) if part.parameters else {"id": []}
     counts, rows = Counter(inner), {name: row for row, name in enumerate(table["id"])}
     double = {name for name, times in Counter(table["id"]).items() if times > 1}
     index = [rows.get(name, -1) if name and counts[name] == 1 and name not in double else -1 for name in inner]
-    for column, name in _OF_PARAMETERS.items():
-        source = table.get(name)
-        values[column] += [float(source[row]) if source is not None and row >= 0 else np.nan for row in index]
     if part.label >= 0 and part.parameters is None:
         notes.append(f"{part.files} has no {layout.PARAMETERS}: places in the sky are not known there")
     elif part.label >= 0 and -1 in index:
         notes.append(f"{index.count(-1)} of {len(index)} objects in {part.bucket} are not in {layout.PARAMETERS}")
+    return table, index
+
+
+def _add_parameters(values: dict[str, list[float]], table: dict[str, Any], index: Sequence[int]) -> None:
+    for column, name in _OF_PARAMETERS.items():
+        source = table.get(name)
+        values[column] += [float(source[row]) if source is not None and row >= 0 else np.nan for row in index]
 
 
 def _framed(

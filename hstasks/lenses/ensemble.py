@@ -34,6 +34,7 @@ class Calibration:
         threshold: t*, on the resulting probability; lens where it is reached.
         split: hash of the split on whose validation part this was fitted.
         objects: how many objects that part had.
+        d4: whether scores are means over the eight turns and flips.
     """
 
     mean: Mean
@@ -41,6 +42,7 @@ class Calibration:
     threshold: float
     split: str
     objects: int
+    d4: bool = True
 
     def probabilities(self, scores: ArrayLike) -> Values:
         """The probability of each object from the members' (members, objects)."""
@@ -171,6 +173,7 @@ def fit(
     *,
     mean: Mean = "probability",
     temperature: bool = False,
+    d4: bool = True,
 ) -> Calibration:
     """Fit the temperature (least cross-entropy) and the threshold (Youden's t*) on validation objects.
 
@@ -181,6 +184,7 @@ def fit(
         split: what the members were trained on.
         mean: what is averaged over members.
         temperature: whether to fit one; otherwise it is 1.
+        d4: whether the scores are means over the eight turns and flips.
 
     Raises:
         UserError: an object is not of the validation part, or one of the labels is missing there.
@@ -202,7 +206,7 @@ def fit(
     if threshold is None:
         # The best that such scores can do is to call nothing a lens.
         threshold = float(np.nextafter(chances.max(), np.inf))
-    return Calibration(mean, heat, float(threshold), split.hash, len(truth))
+    return Calibration(mean, heat, float(threshold), split.hash, len(truth), d4)
 
 
 def _temperature(probabilities: Values, labels: Values) -> float:

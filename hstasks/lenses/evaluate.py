@@ -15,7 +15,7 @@ from hsengine.base.errors import UserError
 from hsengine.base.files import replacing, write_json
 from hsengine.evaluate import Summary
 from hstasks.lenses import catalog as catalogs
-from hstasks.lenses import ensemble, measures, published, scoring
+from hstasks.lenses import ensemble, measures, parameters, published, scoring
 from hstasks.lenses import samples as seen
 from hstasks.lenses import split as splits
 from hstasks.lenses.convert import Store
@@ -42,7 +42,8 @@ def run(
     """Fit temperature and threshold on the validation part and score the test part with them.
 
     Writes `metrics.json`, and into the folder `objects.csv` (a row an object), `roc.png`, `calibration.png`,
-    `scores.png` and, under `published`, the published system's files. With `predict.models`, the ensemble is scored.
+    `scores.png` and, under `published`, the published system's files. With `predict.models`, the ensemble is scored. A
+    model of parameters is measured on the test lenses, see `parameters.evaluate`; it has no threshold.
 
     Args:
         params: how to predict.
@@ -55,8 +56,13 @@ def run(
         UserError: there is no model, catalog, store or split, a member was trained on another split, or a part lacks
             a class.
     """
-    frame = catalogs.labelled(catalogs.load())
     decision = splits.load()
+    if parameters.is_regression(model):
+        member = parameters.single(model, params.predict.checkpoint)
+        _check_split([member], decision)
+        scoring.write_calibration(calibration or scoring.beside(model), None, [member])
+        return parameters.evaluate(member, decision, params.predict, file=file, folder=folder)
+    frame = catalogs.labelled(catalogs.load())
     chosen = scoring.members([model, *params.predict.models], params.predict.checkpoint)
     _check_split(chosen, decision)
     store = Store()
@@ -75,6 +81,7 @@ def run(
             decision,
             mean=params.ensemble.mean,
             temperature=params.ensemble.temperature,
+            d4=params.predict.d4,
         )
         objects = {part: _objects(table, frame, fitted, part) for part, table in tables.items()}
         singles = {part: _files(table, frame, fitted) for part, table in tables.items()}

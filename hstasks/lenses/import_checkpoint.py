@@ -105,9 +105,9 @@ def run(
     network, record = import_checkpoint(path, section)
     file = Path(path).parent / published.THRESHOLD
     threshold = published.read_threshold(file) if file.is_file() else None
-    folders.save(folder, {"best": network.state_dict()}, record, card(ABOUT, record))
+    folders.save(folder, {"best": network.state_dict()}, record, card(ABOUT["classification"], record))
     if threshold is not None:
-        fitted = Calibration("probability", 1.0, threshold, split=f"imported {file_hash(file)}", objects=0)
+        fitted = Calibration("probability", 1.0, threshold, split=f"imported {file_hash(file)}", objects=0, d4=False)
         scoring.write_calibration(scoring.beside(folder), fitted, scoring.members([folder]))
     values = sum(value.numel() for value in network.parameters())
     return Summary(folder, record["model"]["name"], values, threshold)

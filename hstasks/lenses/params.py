@@ -108,6 +108,8 @@ class Submission(Section):
 
     # 32 columns, or the variant of 41.
     columns: Literal["standard", "extended"] = "standard"
+    # A model's folder that was trained with `target: parameters`, for the columns of the lenses; None: none is.
+    parameters: str | None = None
     # What stands where nothing is predicted.
     filler: Literal[-999, -99] = -999
     # The class of objects of which no band can be read; None: refuse and name them.
@@ -149,6 +151,13 @@ class Take(Section):
     hsc: float = Field(1.0, ge=0.0, le=1.0)
 
 
+class Regress(Section):
+    """What is learned with `target: parameters`."""
+
+    # Columns of the submission; null: all that are known of the training lenses.
+    columns: list[str] | None = None
+
+
 class Predict(Section):
     """How trained models are applied, the same in evaluation, submission and prediction."""
 
@@ -172,6 +181,9 @@ class Params(LensSections):
     """Everything in `params.yaml`."""
 
     challenge: Literal["lenses"] = "lenses"
+    # What is learned: whether an object is a lens, or the parameters of lenses.
+    target: Literal["class", "parameters"] = "class"
+    regress: Regress = Regress()
     # A network of `hstasks.networks` that gives classes.
     model: str = "cnn_small"
     # Its parameters, by its name, where they differ from the defaults.

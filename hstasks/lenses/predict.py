@@ -65,7 +65,7 @@ def run(
         model: folders that training wrote; several are an ensemble, whose threshold is beside the first.
         checkpoint: which weights.
         device: `cpu` or `cuda`; a GPU if there is one by default.
-        settings: views and batches; the defaults of `params.yaml` where it is None.
+        settings: views and batches; None: the views for which the threshold was fitted.
 
     Raises:
         UserError: there is no cut-out, a folder is not a trained model's, there is no threshold of these models, or
@@ -78,7 +78,7 @@ def run(
     bands: dict[str, str] = {}
     problems: list[tuple[str, str, str]] = []
     scores: list[Scores] = [{} for _ in chosen]
-    how = settings or Predict()
+    how = settings or Predict(d4=fitted.d4)
     with lots.kept(scoring.key_of(chosen, how, [_stamps(one) for one in found])) as answers:
         for answer in answers.of(found, lambda lot: _answered(chosen, lot, how), "scoring"):
             scoring.add(scores, answer["scores"])

@@ -40,6 +40,15 @@ class Object(NamedTuple):
     image: NDArray[np.float32]
 
 
+class Place(NamedTuple):
+    """Where an object is in a store: its id, the letters of its readable bands, its bucket and row."""
+
+    id: str
+    bands: str
+    bucket: str
+    row: int
+
+
 @dataclass(frozen=True)
 class Member:
     """A trained network and what it sees.
@@ -74,16 +83,28 @@ def members(folders: Sequence[str | Path], which: str = "best", device: str | No
     names = [str(folder) for folder in folders]
     if double := sorted({name for name in names if names.count(name) > 1}):
         raise UserError(f"{', '.join(double)} is named more than once: a member of an ensemble counts once.")
-    place = device_named(device)
-    made = []
-    for name in names:
-        network, record = load(name, which)
-        if record["challenge"] != "lenses":
-            raise UserError(f"{name} holds a model of the challenge '{record['challenge']}', not of lenses.")
-        made.append(Member(name, network.to(place), sight_of(record, name), record))
+    made = [opened(name, which, device) for name in names]
+    for member in made:
+        if member.record["task"] != "classification":
+            raise UserError(
+                f"{member.name} gives parameters of lenses, not classes: name it in submission.parameters, and a model "
+                "that was trained with target: class here."
+            )
     if len(made) > 1:
         ensemble.check_members({member.name: member.record for member in made})
     return made
+
+
+def opened(name: str, which: str = "best", device: str | None = None) -> Member:
+    """The network of a folder.
+
+    Raises:
+        UserError: it holds no trained model of lenses.
+    """
+    network, record = load(name, which)
+    if record["challenge"] != "lenses":
+        raise UserError(f"{name} holds a model of the challenge '{record['challenge']}', not of lenses.")
+    return Member(name, network.to(device_named(device)), sight_of(record, name), record)
 
 
 @contextmanager
@@ -112,22 +133,31 @@ def scored(
     Raises:
         UserError: a network gives something that is no number, or the same is being scored by another run.
     """
-    held = frame[frame["bands"] != ""]
-    rows = [
-        (str(name), str(bands), str(bucket), int(row))
-        for name, bands, bucket, row in zip(*(held[key] for key in ("id", "bands", "bucket", "row")), strict=True)
-    ]
+    rows = rows_of(frame)
 
-    def work(lot: Sequence[tuple[str, str, str, int]]) -> Answer:
-        objects = [Object(name, bands, store.read(bucket, row)) for name, bands, bucket, row in lot]
-        return answered(chosen, objects, settings, only=only)
+    def work(lot: Sequence[Place]) -> Answer:
+        return answered(chosen, [read(row, store) for row in lot], settings, only=only)
 
     wanted = None if only is None else [sorted(sample.name for sample in own) for own in only]
-    with lots.kept(key_of(chosen, settings, rows, list(held["content"]), wanted)) as answers:
+    with lots.kept(key_of(chosen, settings, rows, list(frame["content"]), wanted)) as answers:
         found: list[Scores] = [{} for _ in chosen]
         for answer in answers.of(rows, work, label):
             add(found, answer)
         yield found
+
+
+def rows_of(frame: pd.DataFrame) -> list[Place]:
+    """The objects of catalog rows of which a band can be read."""
+    held = frame[frame["bands"] != ""]
+    columns = (held[key] for key in ("id", "bands", "bucket", "row"))
+    return [
+        Place(str(name), str(bands), str(bucket), int(row)) for name, bands, bucket, row in zip(*columns, strict=True)
+    ]
+
+
+def read(place: Place, store: Store) -> Object:
+    """An object from the store."""
+    return Object(place.id, place.bands, store.read(place.bucket, place.row))
 
 
 def key_of(chosen: Sequence[Member], settings: Predict, *asked: Any) -> str:
@@ -170,9 +200,9 @@ def beside(model: str | Path) -> Path:
     return Path(model).parent / CALIBRATION
 
 
-def write_calibration(file: Path, fitted: Calibration, chosen: Sequence[Member]) -> None:
-    """Store what `evaluate` fitted, with the members that it was fitted for."""
-    write_json(file, fitted.to_dict() | {"members": _keys(chosen)})
+def write_calibration(file: Path, fitted: Calibration | None, chosen: Sequence[Member]) -> None:
+    """Store what `evaluate` fitted, or that there is nothing to fit, with the members that it was fitted for."""
+    write_json(file, (fitted.to_dict() if fitted else {"threshold": None}) | {"members": _keys(chosen)})
 
 
 def read_calibration(file: Path, chosen: Sequence[Member]) -> Calibration:

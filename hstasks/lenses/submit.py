@@ -13,7 +13,7 @@ from hsengine.base.errors import UserError
 from hsengine.base.files import replacing, write_json, write_text
 from hsengine.base.wording import some
 from hstasks.lenses import catalog as catalogs
-from hstasks.lenses import scoring, submission
+from hstasks.lenses import parameters, scoring, submission
 from hstasks.lenses.convert import Store
 from hstasks.lenses.layout import BLIND
 from hstasks.lenses.params import Params
@@ -42,7 +42,8 @@ def run(
     """Score every blind object and write and check `submission.csv`, with `scores.csv` (id, bands, prob, pred) beside.
 
     An object of which no band can be read has an empty score, and the class `submission.unscored` says. A run that
-    was killed is taken up where it stopped.
+    was killed is taken up where it stopped. With `submission.parameters`, objects that are called lenses have the
+    parameters that this model predicts.
 
     Raises:
         UserError: there is no model, catalog or store; the members were trained on different splits; there is no
@@ -55,9 +56,21 @@ def run(
             scratch.mkdir()
             write_text(scratch / "README.txt", "There is no blind object, so there is no submission.\n")
         return Summary(folder, None, f"There is no blind object in {params.data.root}/{params.data.blind}")
+    if parameters.is_regression(model):
+        with replacing(folder) as scratch:
+            scratch.mkdir()
+            write_text(scratch / "README.txt", "The model gives parameters, not classes: there is no submission.\n")
+        said = f"{model} gives parameters: keep a copy of it, name that in submission.parameters, and set target: class"
+        return Summary(folder, None, said)
     chosen = scoring.members([model, *params.predict.models], params.predict.checkpoint)
     fitted = scoring.read_calibration(calibration or scoring.beside(model), chosen)
+    if fitted.d4 != params.predict.d4:
+        raise UserError(
+            f"The threshold was fitted with predict.d4: {str(fitted.d4).lower()}, and it is "
+            f"{str(params.predict.d4).lower()} now: run 'hstasks evaluate' again."
+        )
     section = params.submission
+    regressor = parameters.single(section.parameters) if section.parameters else None
     if section.unscored is None:
         _check_seen(blind, chosen)
     with scoring.scored(chosen, blind, Store(), params.predict, label="scoring blind objects") as found:
@@ -67,12 +80,15 @@ def run(
         rows = blind[["id", "bands"]].assign(
             prob=blind["id"].map(dict(zip(ids, probability, strict=True))), pred=blind["id"].map(preds)
         )
+        lenses = blind[blind["id"].map(preds) == 1]
+        values_of = _parameters(regressor, lenses, params) if regressor else {}
         with replacing(folder) as scratch:
             scratch.mkdir()
             made = submission.write(
                 scratch / FILE,
                 list(blind["id"]),
                 preds,
+                values=values_of,
                 columns=section.columns,
                 filler=section.filler,
                 unscored=section.unscored,
@@ -82,6 +98,7 @@ def run(
                 scratch / "record.json",
                 {
                     "models": [member.name for member in chosen],
+                    "parameters": section.parameters,
                     "training": [member.record.get("training") for member in chosen],
                     "calibration": fitted.to_dict(),
                     "objects": len(blind),
@@ -90,6 +107,16 @@ def run(
             )
     handed_in = submission.Summary(str(folder / FILE), made.rows, made.lenses, made.unscored, made.columns)
     return Summary(folder, handed_in)
+
+
+def _parameters(regressor: Member, lenses: pd.DataFrame, params: Params) -> dict[str, dict[str, float]]:
+    """The columns of those objects that are called lenses; the others have no such parameters."""
+    told = parameters.predicted(regressor, lenses, Store(), params.predict)
+    return {
+        name: dict(zip(map(str, table.columns), row, strict=True))
+        for names, table in told
+        for name, row in zip(names, table.to_numpy().tolist(), strict=True)
+    }
 
 
 def _check_seen(blind: pd.DataFrame, chosen: Sequence[Member]) -> None:

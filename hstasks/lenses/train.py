@@ -17,28 +17,42 @@ from hsengine.base.files import file_hash
 from hsengine.base.wording import close_matches
 from hsengine.project import Work
 from hsengine.stage import Trained
+from hsengine.train.task import Task
 from hstasks import networks
 from hstasks.about import about
 from hstasks.classification import Classification
 from hstasks.lenses import catalog as catalogs
+from hstasks.lenses import lens_table, regress
 from hstasks.lenses import samples as seen
 from hstasks.lenses import split as splits
+from hstasks.lenses import targets as encoding
 from hstasks.lenses.convert import Store
 from hstasks.lenses.ensemble import SPLIT_KEY
 from hstasks.lenses.log import write_log
 from hstasks.lenses.params import Params
-from hstasks.lenses.samples import Sample
+from hstasks.lenses.samples import Sample, Sight
 
-ABOUT = about(
-    "lenses",
-    "classification",
-    "From a cutout of the sky, (bands, height, width), prepared as `input` of `config.json` says, the network makes "
-    "the logit of a strong gravitational lens.",
-    [
-        "Logits are no probabilities until `hstasks evaluate` has fitted temperature and threshold on validation.",
-        "Lenses are far rarer in the sky than in training: at the same threshold most of what is found is none.",
-    ],
-)
+ABOUT = {
+    "classification": about(
+        "lenses",
+        "classification",
+        "From a cutout of the sky, (bands, height, width), prepared as `input` of `config.json` says, the network "
+        "makes the logit of a strong gravitational lens.",
+        [
+            "Logits are no probabilities until `hstasks evaluate` has fitted temperature and threshold on validation.",
+            "Lenses are far rarer in the sky than in training: at the same threshold most of what is found is none.",
+        ],
+    ),
+    "regression": about(
+        "lenses",
+        "regression",
+        "From a cutout of a strong gravitational lens, (bands, height, width), prepared as `input` of `config.json` "
+        "says, the network makes the parameters that `targets` there names, in units of their `std` about their "
+        "`mean`; an angle θ as its strength times cos 2θ and sin 2θ.",
+        ["It was trained on lenses alone: of any other galaxy it says what a lens would have."],
+    ),
+}
+"""What the cards of models say, by task."""
 
 
 def run(params: Params, *, params_file: Path | None = None, command: Sequence[str] | None = None) -> Trained:
@@ -64,39 +78,64 @@ def prepare(params: Params) -> Work:
         splits.check(decision, frame[["id", "group", "content"]])
     training = seen.taken(seen.parts(decision, frame, params.input, "train"), frame, params.take)
     held_out = seen.parts(decision, frame, params.input, "val")
-    labels = dict(zip(frame["id"], frame["label"], strict=True))
-    if {labels[sample.id] for sample in training} != {0, 1}:
-        raise UserError(
-            f"The {len(training)} training samples are not of both classes: look at split, take and input.bands."
-        )
+    regression = params.target == "parameters"
+    table = lens_table.load() if regression else None
+    if table is not None:
+        training, held_out = (regress.known(part, frame, table) for part in (training, held_out))
+    _check_labels(training, frame, regression)
     store = Store()
     look = seen.sight(params.input, params.preprocess, frame[frame["id"].isin({s.id for s in training})], store)
-    keep = params.machine.cache != "none"
-    task = Classification(
-        lambda: network(params),
-        seen.objects(training, frame, look, store, training=True, keep=keep, mixup=params.mixup, seed=params.seed),
-        seen.objects(held_out, frame, look, store, keep=keep),
-        seen.categories(frame),
-    )
+    data = data_hash(training, held_out, frame)
+    record: dict[str, Any] = {"challenge": "lenses", "task": "classification"}
+    task: Task
+    if table is None:
+        outputs, task = 1, _classes(params, training, held_out, frame, look, store)
+    else:
+        targets = encoding.fit(table.loc[[sample.id for sample in training]], params.regress.columns)
+        outputs = len(targets.names)
+        task = regress.task(
+            lambda: network(params, outputs), training, held_out, frame, table, look, store, targets, seed=params.seed
+        )
+        record |= {"task": "regression", "targets": targets.to_dict()}
+        data = regress.data_hash(data, table, [*training, *held_out])
     dumped = params.model_dump(mode="json")
     own = parameters(params)
     files = {"weights": file_hash(own["weights"])} if Path(str(own.get("weights", ""))).is_file() else {}
-    configuration = {name: dumped[name] for name in ("model", "input", "preprocess", "take", "mixup")}
-    record = {
-        "challenge": "lenses",
-        "task": "classification",
-        "model": {"name": params.model, "params": own, "in_channels": look.channels, "out_channels": 1},
+    names = ("model", "input", "preprocess", "take", *(("target", "regress") if regression else ("mixup",)))
+    record |= {
+        "model": {"name": params.model, "params": own, "in_channels": look.channels, "out_channels": outputs},
         "input": look.to_dict(),
         SPLIT_KEY: decision.hash,
         "files": files,
     }
-    return Work(
-        task,
-        configuration | {"parameters": own, "files": files},
-        data_hash(training, held_out, frame),
-        (len(training), len(held_out)),
-        record,
-        ABOUT,
+    configuration = {name: dumped[name] for name in names} | {"parameters": own, "files": files}
+    return Work(task, configuration, data, (len(training), len(held_out)), record, ABOUT[str(record["task"])])
+
+
+def _check_labels(training: Sequence[Sample], frame: pd.DataFrame, regression: bool) -> None:
+    labels = dict(zip(frame["id"], frame["label"], strict=True))
+    if regression and not training:
+        raise UserError("No training lens has a row in parameters.fits: there is nothing to learn parameters from.")
+    if not regression and {labels[sample.id] for sample in training} != {0, 1}:
+        raise UserError(
+            f"The {len(training)} training samples are not of both classes: look at split, take and input.bands."
+        )
+
+
+def _classes(
+    params: Params,
+    training: Sequence[Sample],
+    held_out: Sequence[Sample],
+    frame: pd.DataFrame,
+    look: Sight,
+    store: Store,
+) -> Classification:
+    keep = params.machine.cache != "none"
+    return Classification(
+        lambda: network(params),
+        seen.objects(training, frame, look, store, training=True, keep=keep, mixup=params.mixup, seed=params.seed),
+        seen.objects(held_out, frame, look, store, keep=keep),
+        seen.categories(frame),
     )
 
 
@@ -126,10 +165,10 @@ def check(params: Params) -> None:
     networks.parameters(params.model, parameters(params))
 
 
-def network(params: Params) -> nn.Module:
+def network(params: Params, outputs: int = 1) -> nn.Module:
     """A fresh network."""
     channels = len(params.input.bands) if params.input.together else 1
-    return networks.build(params.model, parameters(params), channels, 1)
+    return networks.build(params.model, parameters(params), channels, outputs)
 
 
 def parameters(params: Params) -> dict[str, Any]:

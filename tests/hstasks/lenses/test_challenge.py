@@ -40,7 +40,18 @@ def test_the_parameter_file_says_everything_that_is_by_default(folder):
     defaults = found.project.schema().model_dump()
     said = read_yaml("params.yaml")
     assert {name for name in defaults if name != "machine"} <= set(said)
-    for section in ("data", "split", "preprocess", "predict", "ensemble", "evaluate", "submission", "input", "take"):
+    for section in (
+        "data",
+        "split",
+        "preprocess",
+        "predict",
+        "ensemble",
+        "evaluate",
+        "submission",
+        "input",
+        "take",
+        "regress",
+    ):
         assert set(said[section]) == set(defaults[section])
     found.project.check(params)
 
@@ -58,7 +69,7 @@ def test_a_recipe_is_a_training_that_can_be_made(folder, name):
 def test_an_edit_of_the_network_leaves_the_data_stages_alone():
     stages = challenge.named("lenses").stages
     touched = {stage for stage, module in stages.items() if "hstasks.networks.cnn_small" in code.closure(module)}
-    assert touched == {"train", "evaluate", "submit"}
+    assert touched == {"train", "evaluate", "submit", "report"}
 
 
 def test_the_leak_of_a_split_of_files_is_said_by_one_command(trained):

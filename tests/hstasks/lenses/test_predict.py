@@ -5,7 +5,7 @@ import pytest
 from small_lenses import small
 
 from hsengine.base.errors import UserError
-from hstasks.lenses import predict, submit
+from hstasks.lenses import evaluate, predict, submit
 
 MODEL = [Path("outputs/model")]
 
@@ -55,3 +55,11 @@ def test_a_folder_with_other_files_is_left_alone(trained):
 def test_without_cutouts_the_message_says_what_they_are_called(trained, place):
     with pytest.raises(UserError, match=r"no nowhere|object_00012_g\.fits"):
         predict.run(Path(place), Path("predicted"), MODEL)
+
+
+def test_views_are_those_for_which_the_threshold_was_fitted(trained):
+    evaluate.run(small(predict={"d4": False}))
+    submit.run(small(predict={"d4": False}))
+    predict.run(Path("data/test"), Path("predicted"), MODEL)
+    ours, theirs = (pd.read_csv(Path(folder, "scores.csv")) for folder in ("predicted", "outputs/submission"))
+    pd.testing.assert_frame_equal(ours, theirs)

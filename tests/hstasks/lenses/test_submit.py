@@ -96,3 +96,8 @@ def test_objects_that_no_model_sees_are_refused_before_the_others_are_scored(tra
     monkeypatch.setattr(scoring, "scored", lambda *given, **named: pytest.fail("scored"))
     with pytest.raises(UserError, match=r"1 of 6 objects .*object_00001.*submission\.unscored"):
         submit.run(small())
+
+
+def test_a_threshold_of_other_views_is_refused(trained):
+    with pytest.raises(UserError, match=r"fitted with predict\.d4: true, and it is false"):
+        submit.run(small(predict={"d4": False}))
