@@ -7,6 +7,7 @@ from hstasks.landcover.sampling import (
     effective_number_weights,
     hardness_richness_weights,
     rare_class_probabilities,
+    share_weights,
 )
 from hstasks.landcover.scores import measures
 from hstasks.landcover.seams import seam_errors
@@ -20,4 +21,5 @@ __all__ = [
     "measures",
     "rare_class_probabilities",
     "seam_errors",
+    "share_weights",
 ]

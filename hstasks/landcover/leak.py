@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,15 +21,15 @@ from hsengine.base.errors import UserError
 from hsengine.evaluate import shown
 from hsengine.study.table import Value
 from hstasks import networks
+from hstasks.images.settings import Augment
 from hstasks.landcover import catalog, ground, split
 from hstasks.landcover.classes import CLASSES
+from hstasks.landcover.learner import bands, measured, parameters, supervision
 from hstasks.landcover.params import Params
 from hstasks.landcover.samples import samples
 from hstasks.landcover.scoring import Tally, add, summed
 from hstasks.landcover.task import MEASURE
-from hstasks.landcover.train import parameters, supervision
 
-UPDATES, DRAWS = 150, 3
 RANDOM, BLOCKED = "random", "blocked"
 
 
@@ -82,15 +81,14 @@ class Summary:
         )
 
 
-def run(params: Params, *, updates: int = UPDATES, draws: int = DRAWS) -> Summary:
+def run(params: Params) -> Summary:
     """Train the network of the parameters as by a random and as by a blocked split of the pool, and score both.
 
-    `stages` and `stage` play no part: what is trained are the parameters as they stand.
+    Network and loss are those of the parameters as they stand; `stages` and `stage` play no part. Bands are
+    standardised and tiles not changed, so that few updates learn them by heart.
 
     Args:
-        params: of the file.
-        updates: of each training.
-        draws: how often the measured tiles are drawn.
+        params: of the file; `leak` says how often and how long.
 
     Raises:
         UserError: catalog or split are missing, or tiles have no footprints.
@@ -108,15 +106,16 @@ def run(params: Params, *, updates: int = UPDATES, draws: int = DRAWS) -> Summar
     count = len(apart)
     found: dict[str, list[tuple[float, float | None]]] = {RANDOM: [], BLOCKED: []}
     half = len(strip) // 2
-    with tqdm(total=2 * draws * updates, desc="training", unit="update", disable=None) as bar:
+    draws = params.leak.draws
+    with tqdm(total=2 * draws * params.leak.updates, desc="training", unit="update", disable=None) as bar:
         for draw in range(draws):
             random = np.random.Generator(np.random.PCG64([params.seed, draw]))
-            measured = _some(strip, half, random)
-            others = pool[~pool["id"].isin(measured["id"])]
+            held_out = _some(strip, half, random)
+            others = pool[~pool["id"].isin(held_out["id"])]
             for strategy, tiles in ((RANDOM, others), (BLOCKED, apart)):
                 learned = _some(tiles, count, random)
-                score = _score(params, learned, measured, updates, params.seed + draw, bar.update)
-                found[strategy].append((ground.shared(measured, learned), score))
+                score = _score(params, learned, held_out, params.seed + draw, bar.update)
+                found[strategy].append((ground.shared(held_out, learned), score))
     rows = [
         Row(name, count, float(np.mean([share for share, _ in each])), [score for _, score in each])
         for name, each in found.items()
@@ -130,19 +129,19 @@ def _some(rows: pd.DataFrame, count: int, random: np.random.Generator) -> pd.Dat
 
 
 def _score(
-    params: Params, training: Any, held_out: Any, updates: int, seed: int, step: Callable[[], object]
+    params: Params, training: pd.DataFrame, held_out: pd.DataFrame, seed: int, step: Callable[[], object]
 ) -> float | None:
     """Train from the seed for so many updates, and score."""
     torch.manual_seed(seed)
-    bands = params.data.bands or int(training["channels"].iloc[0])
-    model = networks.build(params.model.network, parameters(params), bands, CLASSES)
+    model = networks.build(params.model.network, parameters(params), params.data.bands or bands(training), CLASSES)
     loss = supervision(params)
-    tiles = samples(training, params.data, params.input, augment=params.augment, crops=params.crops, seed=seed)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=params.train.lr, weight_decay=params.train.weight_decay)
+    seen = measured(params, training)
+    tiles = samples(training, params.data, seen, augment=Augment(clip=False), crops=params.crops, seed=seed)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=params.leak.lr, weight_decay=params.train.weight_decay)
     random = np.random.Generator(np.random.PCG64([seed, 1]))
-    for update in range(updates):
+    for update in range(params.leak.updates):
         for group in optimizer.param_groups:
-            group["lr"] = params.train.lr * (1.0 - update / updates)
+            group["lr"] = params.leak.lr * (1.0 - update / params.leak.updates)
         chosen = random.integers(len(tiles), size=params.train.batch_size).tolist()
         batch = default_collate([tiles[update, index, place] for place, index in enumerate(chosen)])
         values, _ = loss(model(batch["image"]), batch["mask"], batch["valid"])
@@ -151,11 +150,11 @@ def _score(
         optimizer.step()
         step()
     model.eval()
-    measured, tally = samples(held_out, params.data, params.input), Tally()
+    shown_tiles, tally = samples(held_out, params.data, seen), Tally()
     with torch.no_grad():
         for index, owned in enumerate(ground.owned(held_out)):
-            item = measured[0, index, 0]
+            item = shown_tiles[0, index, 0]
             shares = torch.softmax(model(item["image"][None]).logits[0].float(), dim=0).numpy()
-            add(tally, measured.picture(index), shares, owned, params.evaluate.seam)
+            add(tally, shown_tiles.picture(index), shares, owned, params.evaluate.seam)
     found: float | None = summed(tally)[MEASURE]
     return found

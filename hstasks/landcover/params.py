@@ -158,6 +158,17 @@ class Evaluate(Section):
     seam: float = Field(4.0, gt=0.0)
 
 
+class Leak(Section):
+    """How `hstasks leak` trains: briefly, on tiles as they are."""
+
+    # Of each training.
+    updates: int = Field(150, ge=1)
+    # How often the tiles that are measured are drawn.
+    draws: int = Field(3, ge=1)
+    # The first learning rate; it falls to 0.
+    lr: float = Field(8e-3, gt=0.0)
+
+
 class Test(Section):
     """The test, which is made once."""
 
@@ -177,9 +188,13 @@ class Params(TrainingParams):
     learns: Literal["target", "oem"] = "target"
     model: Model = Model()
     input: Input = Input(mean=[0.3], std=[0.2], fit=Fit())
+    # Whether mean and std of each band are measured on the training tiles, instead of those of `input`.
+    standardise: bool = False
     augment: Augment = Augment(hflip=0.5, vflip=0.5, light=Light(p=0.5, brightness=0.1, contrast=0.25), clip=False)
     loss: str | dict[str, float] = "cross_entropy"
     smoothing: float = Field(0.05, ge=0.0, lt=1.0)
+    # In cross_entropy a class weighs its share of the training tiles to the power of minus this; 0: all alike.
+    balance: float = Field(0.0, ge=0.0, le=1.0)
     auxiliary: float = Field(0.0, ge=0.0)
     replicas: Replicas = Replicas()
     draws: Draws = Draws()
@@ -191,6 +206,7 @@ class Params(TrainingParams):
     stages: dict[str, Stage] = Field(default_factory=dict)
     predict: Predict = Predict()
     evaluate: Evaluate = Evaluate()
+    leak: Leak = Leak()
     test: Test = Test()
 
     @field_validator("augment")

@@ -16,6 +16,10 @@ DIFFICULTY = 4.0
 """What the hardest tile weighs above the easiest."""
 
 
+SMALLEST = 0.01
+"""The share below which a class gains no further weight in the loss: so little of it teaches little."""
+
+
 def difficulty_weights(losses: ArrayLike, strength: float = DIFFICULTY) -> NDArray[np.float64]:
     """w = 1 + 4 (l - l_min) / (l_max - l_min) of each tile.
 
@@ -119,6 +123,27 @@ def rare_class_probabilities(frequencies: ArrayLike, temperature: float) -> NDAr
     gains = np.exp((shares.min() - shares) / temperature)
     probabilities: NDArray[np.float64] = gains / gains.sum()
     return probabilities
+
+
+def share_weights(counts: ArrayLike, power: float, floor: float = SMALLEST) -> NDArray[np.float64]:
+    """f_c^-power of each class, over their mean by share: weights of a loss by class.
+
+    Args:
+        counts: (C,) pixels of each class.
+        power: 0 weighs all alike, 0.5 by the root of the inverse share, 1 by the inverse share.
+        floor: a smaller share counts as this one.
+
+    Returns:
+        (C,) with Σ f_c w_c = 1 over the classes that have pixels; 1 for one without.
+    """
+    pixels = np.asarray(counts, dtype=np.float64)
+    there = pixels > 0
+    if not there.any():
+        return np.ones(len(pixels))
+    shares = pixels / pixels.sum()
+    weights = np.where(there, np.maximum(shares, floor) ** -power, 0.0)
+    scaled: NDArray[np.float64] = np.where(there, weights / (weights * shares).sum(), 1.0)
+    return scaled
 
 
 def effective_number_weights(counts: ArrayLike, beta: float) -> NDArray[np.float64]:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
-from torch import nn
 
 from hsengine import folder as folders
 from hsengine import stage as engine
@@ -22,13 +20,13 @@ from hstasks.about import about
 from hstasks.distillation import Teacher
 from hstasks.images.samples import ImageSamples
 from hstasks.landcover import draws, relabel, replicate, split, stages
-from hstasks.landcover.classes import BACKGROUND, CLASSES, OEM_CLASSES
+from hstasks.landcover.learner import bands, classes, losses, network, parameters, standardised, supervision
 from hstasks.landcover.params import Crops, Params
 from hstasks.landcover.samples import samples
 from hstasks.landcover.task import LandCover, published_mapping
-from hstasks.losses import Loss, Supervision
 
-_SECTIONS = ("data", "learns", "model", "input", "augment", "loss", "smoothing", "auxiliary", "replicas", "draws")
+_SEES = ("data", "learns", "model", "input", "standardise", "augment", "crops")
+_DECIDES = (*_SEES, "loss", "smoothing", "balance", "auxiliary", "replicas", "draws", "oem", "distillation", "stage")
 ABOUT = about(
     "landcover",
     "segmentation",
@@ -40,7 +38,6 @@ ABOUT = about(
         "Minorities are few: look at the score of each class in `metrics.json` before using one.",
     ],
 )
-_DECIDES = (*_SECTIONS, "crops", "oem", "distillation", "stage")
 
 
 def run(
@@ -59,7 +56,7 @@ def run(
     """
     from hstasks.landcover.challenge import PROJECT
 
-    chosen = stages.resolved(params, stage)
+    chosen = standardised(stages.resolved(params, stage))
     made = engine.train(PROJECT, chosen, params_file=params_file, command=command)
     place = stages.place(chosen)
     folders.check_place(place / paths.MODEL.name)
@@ -116,7 +113,7 @@ def prepare(params: Params) -> Work:
         lambda: network(params),
         made(training, learned=True),
         made(held_out, learned=False),
-        supervision(params),
+        supervision(params, split.counts_of(training) if learner and params.balance else None),
         classes(params),
         params.input,
         rate=params.model.encoder_rate,
@@ -134,7 +131,7 @@ def prepare(params: Params) -> Work:
         "model": {
             "name": params.model.network,
             "params": parameters(params),
-            "in_channels": params.data.bands or _bands(training),
+            "in_channels": params.data.bands or bands(training),
             "out_channels": classes(params),
         },
         "learns": params.learns,
@@ -163,36 +160,8 @@ def check(params: Params) -> None:
         raise UserError("distillation.teacher: it teaches on the target's tiles alone; set oem.share to 0.")
     if chosen.learns == "oem" and (uses or chosen.distillation.teacher):
         raise UserError("learns: a teacher of OpenEarthMap's classes has no replicas, draws, second set or teacher.")
-
-
-def classes(params: Params) -> int:
-    """How many classes are learned."""
-    return CLASSES if params.learns == "target" else OEM_CLASSES
-
-
-def network(params: Params) -> nn.Module:
-    """A fresh network of resolved parameters."""
-    bands = params.data.bands or _bands(split.rows(split.TRAIN))
-    return networks.build(params.model.network, parameters(params), bands, classes(params))
-
-
-def parameters(params: Params) -> dict[str, Any]:
-    """The network's parameters, where they are set."""
-    given = dict(params.model.options)
-    if params.model.encoder is not None:
-        given["encoder"] = params.model.encoder
-    if params.model.network != "unet_small":
-        given["weights"] = params.model.weights
-    elif params.model.encoder is not None:
-        raise UserError(f"model.encoder: 'unet_small' has none; set model.network for '{params.model.encoder}'.")
-    return given
-
-
-def supervision(params: Params) -> Supervision:
-    """The loss of labels; the background is no truth."""
-    weights = {params.loss: 1.0} if isinstance(params.loss, str) else params.loss
-    options = {"cross_entropy": {"smoothing": params.smoothing}} if "cross_entropy" in weights else None
-    return Supervision(Loss("multiclass", weights, options, ignore=BACKGROUND), params.auxiliary)
+    if chosen.balance and (chosen.learns == "oem" or "cross_entropy" not in losses(chosen)):
+        raise UserError("balance: it weighs the target's classes in cross_entropy; set it to 0, or use that loss.")
 
 
 def start_of(params: Params, division: split.Division) -> None:
@@ -261,10 +230,3 @@ def _teacher(params: Params) -> tuple[Teacher, float] | None:
             f"{len(shares)} rows: name a teacher of OpenEarthMap's classes, or give its own map."
         )
     return teacher, settings.weight
-
-
-def _bands(rows: pd.DataFrame) -> int:
-    counts = sorted(set(rows["channels"]))
-    if len(counts) != 1:
-        raise UserError(f"The tiles have {', '.join(map(str, counts))} bands: set data.bands to what all have.")
-    return int(counts[0])

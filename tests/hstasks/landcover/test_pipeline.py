@@ -9,8 +9,21 @@ from torch import nn
 
 from hsengine.base.errors import UserError
 from hstasks.images import geotiff, readers
-from hstasks.landcover import aggregate, draws, evaluate, leak, predict, scoring, split, stages, submit, train
+from hstasks.landcover import (
+    aggregate,
+    draws,
+    evaluate,
+    leak,
+    learner,
+    predict,
+    scoring,
+    split,
+    stages,
+    submit,
+    train,
+)
 from hstasks.landcover import test as sealed
+from hstasks.landcover.samples import samples
 from hstasks.networks.output import Output
 
 from .conftest import parameters
@@ -130,7 +143,7 @@ def test_a_map_lies_where_its_scene_does(project):
 
 
 def test_a_random_split_is_compared_with_a_blocked_one_on_the_same_tiles(project):
-    found = leak.run(parameters(split={"folds": 5}), updates=2, draws=2)
+    found = leak.run(parameters(split={"folds": 5}, leak={"updates": 2, "draws": 2}))
     shared = {row.strategy: row.shared for row in found.rows}
     assert shared["blocked"] == 0.0 and shared["random"] > 0.3
     assert len({row.tiles for row in found.rows}) == 1 and all(len(row.scores) == 2 for row in found.rows)
@@ -156,6 +169,26 @@ def test_draws_follow_what_a_model_finds_hard(project):
         assert len(weights) == len(rows) and min(weights) >= 0 and sum(weights) > 0
         if kind == "difficulty":
             assert (min(weights), max(weights)) == (1.0, 5.0)
+
+
+def test_standardised_bands_have_mean_0_and_deviation_1_over_the_training_tiles(project):
+    params = learner.standardised(parameters(standardise=True))
+    tiles = samples(split.rows(split.TRAIN), params.data, params.input)
+    shown = torch.cat([tiles[0, index, 0]["image"].flatten(1) for index in range(len(tiles))], dim=1)
+    assert torch.allclose(shown.mean(dim=1), torch.zeros(3), atol=1e-2)
+    assert torch.allclose(shown.std(dim=1), torch.ones(3), atol=1e-2)
+    told = train.run(parameters(standardise=True, balance=0.5)).config["params"]
+    assert told["input"]["mean"] == params.input.mean and told["input"]["std"] == params.input.std
+    assert learner.standardised(parameters()).input == parameters().input
+
+
+def test_rare_classes_weigh_more_in_the_loss():
+    counts = np.array([[0, 90, 0, 0, 0, 10]])
+    weights = learner.supervision(parameters(balance=0.5), counts).loss.options["cross_entropy"]["class_weights"]
+    assert weights[5] / weights[1] == pytest.approx(3.0, rel=1e-4) and weights[0] == weights[2] == 1.0
+    assert "class_weights" not in learner.supervision(parameters(), counts).loss.options["cross_entropy"]
+    with pytest.raises(UserError, match="balance: it weighs the target's classes"):
+        train.check(parameters(balance=0.5, loss="dice"))
 
 
 def test_rare_classes_are_drawn_first():

@@ -11,6 +11,7 @@ from hstasks.landcover import (
     effective_number_weights,
     hardness_richness_weights,
     rare_class_probabilities,
+    share_weights,
 )
 
 
@@ -67,3 +68,14 @@ def test_an_infinite_loss_is_named():
 
 def test_a_rare_class_that_no_tile_holds_raises_no_weight():
     np.testing.assert_array_equal(class_balanced_weights(np.eye(6, dtype=bool)[[1, 2]]), [1, 1])
+
+
+def test_classes_weigh_by_a_power_of_their_share():
+    counts = [800, 190, 10, 0]
+    assert list(share_weights(counts, 0.0)) == [1.0, 1.0, 1.0, 1.0]
+    weights = share_weights(counts, 0.5)
+    assert weights[2] / weights[0] == pytest.approx(np.sqrt(80))
+    assert (weights[:3] * [0.8, 0.19, 0.01]).sum() == pytest.approx(1.0)
+    # The rarest gains no more than a class of one hundredth.
+    assert share_weights([99_999, 1], 0.5)[1] / share_weights([99_999, 1], 0.5)[0] == pytest.approx(10.0, rel=1e-4)
+    assert list(share_weights([0, 0], 0.5)) == [1.0, 1.0]
