@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from hsengine.base import paths
 from hsengine.report import content
-from hsengine.report.page import Section, packed
+from hsengine.report.page import Section, Table, packed
 from hsengine.report.pictures import picture
 from hstasks.lenses import catalog as catalogs
-from hstasks.lenses import evaluate
+from hstasks.lenses import evaluate, parameters
 from hstasks.lenses.convert import Store
 from hstasks.lenses.layout import BANDS, DOMAINS
 from hstasks.lenses.params import Params
@@ -63,6 +63,8 @@ def run(
         UserError: an earlier stage's result is missing or damaged.
     """
     found = content.read_json(metrics, "evaluate")
+    if found["run"]["leading"] == parameters.LEADING:
+        return _of_parameters(found, objects.with_name(parameters.LENSES), file, params_file)
     rows = [row for row in content.read_table(objects, _COLUMNS) if row["part"] == evaluate.TEST]
     chosen = picked(rows)
     return pages.make(
@@ -80,6 +82,28 @@ def run(
             "scores, what was run and what it cost."
         ),
         watched="auc",
+        file=file,
+        params_file=params_file,
+    )
+
+
+def _of_parameters(found: Mapping[str, Any], table: Path, file: Path, params_file: Path) -> Summary:
+    """The page of a model of parameters."""
+    source = f"{paths.METRICS}: {found['objects']} lenses of the test part; errors in the parameter's own unit"
+    heads = ["parameter", "R2", "RMSE", "MAE", "objects"]
+    rows = [[name, *(content.number(part[head]) for head in heads[1:])] for name, part in found["parameter"].items()]
+    known = content.read_table(table, ["id"])
+    return pages.make(
+        _project(),
+        {name: value for name, value in found.items() if name != "parameter"},
+        "objects",
+        Own(Section("Parameters", [Table(heads, rows, source)]), ""),
+        Section("Lenses", [Table(["table", "lenses"], [[str(table), str(len(known))]], "a row a lens")]),
+        lead=(
+            "The parameters of the lenses of the test part as they were predicted, beside what is known of them. R2 is "
+            "the mean over all but the angles, whose error is that modulo 180 degrees."
+        ),
+        watched="R2",
         file=file,
         params_file=params_file,
     )

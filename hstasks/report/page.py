@@ -41,7 +41,7 @@ class Own:
 
     Attributes:
         section: it stands first on the page.
-        script: the name of a file of `assets`.
+        script: the name of a file of `assets`; "": none.
         data: see `hsengine.report.page.Page`.
         pictures: how many samples it shows.
     """
@@ -116,7 +116,7 @@ def make(
         lead=lead,
         sections=sections,
         styles=[asset(_PACKAGE, "assets", "tasks.css")],
-        scripts=[asset(_PACKAGE, "assets", name) for name in ("gallery.js", own.script)],
+        scripts=[asset(_PACKAGE, "assets", name) for name in ("gallery.js", own.script) if name],
         data=own.data,
     )
     write(page, file)

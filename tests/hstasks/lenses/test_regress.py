@@ -9,8 +9,9 @@ import torch
 from small_lenses import prepared, small
 
 from hsengine.base.errors import UserError
-from hstasks.lenses import evaluate, lens_table, parameters, regress, scoring, submit, train
+from hstasks.lenses import evaluate, lens_table, parameters, regress, report, scoring, submit, train
 
+CHALLENGE = Path(__file__).resolve().parents[3] / "challenges" / "lenses"
 REGRESSION = {"target": "parameters", "train": {"epochs": 2, "sampling": "shuffle"}}
 
 
@@ -44,6 +45,9 @@ def test_lenses_that_are_called_so_get_their_parameters(trained):
     assert {"Rein", "sh", "sh_PA"} <= set(found["parameter"])
     assert "RA" not in found["parameter"]
     assert "gives parameters" in str(submit.run(small(**REGRESSION)))
+    shutil.copy(CHALLENGE / "params.yaml", "params.yaml")
+    report.run(small(**REGRESSION))
+    assert "sh_PA" in Path("outputs/report.html").read_text(encoding="utf-8")
 
     with pytest.raises(UserError, match="not classes"):
         scoring.members(["outputs/model"])
