@@ -33,6 +33,7 @@ _STAGES = {
     "train": "Train the model that params.yaml names.",
     "pseudo": "Take confident predictions as labels of samples that have none.",
     "folds": "Train and evaluate every fold, and score their predictions pooled.",
+    "stack": "Weigh several trained models by their out-of-fold predictions.",
     "baselines": "Score the closed forms out of fold, under every kind of folds.",
     "evaluate": "Score the trained model on the held-out samples.",
     "aggregate": "Rank all checkpoints that were evaluated.",
@@ -118,6 +119,17 @@ def fetch(
     from hstasks import challenge
 
     typer.echo(str(challenge.of(params).run("fetch")(to, again=again)))
+
+
+@app.command()
+def leaderboard(
+    top: Annotated[int, typer.Option(min=1, help="How many teams.")] = 10,
+    params: ParamsFile = PARAMS,
+) -> None:
+    """Show the competition's board with your Kaggle account, and the local scores beside it."""
+    from hstasks import challenge
+
+    typer.echo(str(challenge.of(params).run("leaderboard")(top)))
 
 
 @app.command()

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F  # type: ignore[import-untyped]
 
-from hstasks.biomass.params import Changes, Colour
+from hstasks.biomass.params import Changes, Colour, Window
 from hstasks.images.transforms import Key, augmented, generator
 
 _BINS = 30
@@ -29,7 +29,7 @@ def changed(image: Tensor, settings: Changes, key: Key) -> Tensor:
     RandAugment comes first, then the window, then flips, affine maps, light and noise, then colours and blur.
     """
     image = _randomly(image, settings, key)
-    image = _window(image, settings, key)
+    image = window(image, settings.window, key)
     image = augmented(image, None, None, settings, key)[0]
     random = generator(key, "colour")
     if random.random() < settings.colour.p:
@@ -53,14 +53,15 @@ def coloured(image: Tensor, settings: Colour, random: np.random.Generator) -> Te
     return image + torch.tensor(tint, dtype=image.dtype)[:, None, None] * settings.tint
 
 
-def _window(image: Tensor, settings: Changes, key: Key) -> Tensor:
-    """A random part of the picture, enlarged to its size (Szegedy et al. 2015)."""
+def window(image: Tensor, settings: Window, key: Key) -> Tensor:
+    """A random part of a picture (3, H, W), enlarged to its size (Szegedy et al. 2015)."""
     random = generator(key, "window")
-    if not random.random() < settings.window.p:
+    if not random.random() < settings.p:
         return image
     height, width = image.shape[-2:]
-    area = float(random.uniform(*settings.window.scale))
-    ratio = math.exp(float(random.uniform(*(math.log(value) for value in settings.window.ratio))))
+    (least, most), (narrow, wide) = settings.scale, settings.ratio
+    area = float(random.uniform(least, most))
+    ratio = math.exp(float(random.uniform(math.log(narrow), math.log(wide))))
     h = min(height, max(1, round(height * math.sqrt(area / ratio))))
     w = min(width, max(1, round(width * math.sqrt(area * ratio))))
     top, left = int(random.integers(height - h + 1)), int(random.integers(width - w + 1))

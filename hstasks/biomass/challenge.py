@@ -24,6 +24,7 @@ CHALLENGE = Challenge(
     stages={
         "catalog": "hstasks.biomass.catalog",
         "split": "hstasks.biomass.split",
+        "pseudo": "hstasks.biomass.pseudo",
         "train": "hstasks.biomass.train",
         "evaluate": "hstasks.biomass.evaluate",
         "submit": "hstasks.biomass.submit",
@@ -31,7 +32,10 @@ CHALLENGE = Challenge(
     },
     tools={
         "sample": "hstasks.biomass.sample",
+        "fetch": "hstasks.biomass.fetch",
+        "leaderboard": "hstasks.biomass.leaderboard",
         "folds": "hstasks.biomass.folds",
+        "stack": "hstasks.biomass.stack",
         "baselines": "hstasks.biomass.compare",
         "predict": "hstasks.biomass.predict",
     },

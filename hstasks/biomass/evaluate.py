@@ -14,7 +14,7 @@ from hsengine.base import paths
 from hsengine.base.files import replacing, write_json
 from hsengine.evaluate import Summary
 from hsengine.train.identity import content
-from hstasks.biomass import baselines
+from hstasks.biomass import baselines, pseudo
 from hstasks.biomass.layout import TARGETS
 from hstasks.biomass.params import Params
 from hstasks.biomass.prediction import predicted, repaired
@@ -25,7 +25,9 @@ from hstasks.images import split as splits
 
 Floats = NDArray[np.float64]
 
-OUT_OF_FOLD, CONSTRAINTS = "out_of_fold.csv", "constraint_metrics.json"
+OUT_OF_FOLD, CONSTRAINTS = "out_of_fold.csv", "validation_constraint_metrics.json"
+METADATA, CONFIG, HISTORY = "metadata_info.json", "config.json", "history.json"
+"""Names that users of the published system know: what metadata are made into, the parameters, measures by epoch."""
 
 
 def run(
@@ -62,7 +64,8 @@ def run(
     metrics["baseline"] = {
         name: {MEASURE: weighted_r2(truth, form(training, held_out), TARGETS)} for name, form in baselines.FORMS.items()
     }
-    now = content(training, held_out, CONTENT)
+    learnt = pd.concat([training, pseudo.rows(held_out)], ignore_index=True)
+    now = content(learnt, held_out, CONTENT)
     metrics["run"] = {
         "leading": MEASURE,
         "model": records[0].get("title", records[0]["model"]["name"]),
@@ -79,6 +82,10 @@ def run(
         scratch.mkdir()
         engine.write_table(table(held_out, params.split.fold, raw, final), scratch / OUT_OF_FOLD)
         write_json(scratch / CONSTRAINTS, metrics["repair"])
+        write_json(scratch / METADATA, records[0]["fitted"]["metadata"])
+        write_json(scratch / CONFIG, records[0]["params"])
+        if paths.CURVES.is_dir():
+            write_json(scratch / HISTORY, history(paths.CURVES))
     write_json(file, metrics)
     return Summary(metrics, file, folder, "images")
 
@@ -110,6 +117,17 @@ def errors(truth: Floats, grams: Floats) -> dict[str, Any]:
         for column, name in enumerate(TARGETS)
     }
     return {MEASURE: weighted_r2(truth, grams, TARGETS), "targets": by_target}
+
+
+def history(curves: Path) -> list[dict[str, float]]:
+    """The measures of each epoch, such as `train/loss` and `val/R2`, from the curves that training wrote."""
+    epochs: dict[int, dict[str, float]] = {}
+    root = curves / "plots/metrics"
+    for file in sorted(root.rglob("*.tsv")):
+        name = file.relative_to(root).with_suffix("").as_posix()
+        for step, value in pd.read_csv(file, sep="\t")[["step", file.stem]].itertuples(index=False):
+            epochs.setdefault(int(step), {"epoch": int(step)})[name] = float(value)
+    return [epochs[step] for step in sorted(epochs)]
 
 
 def table(rows: pd.DataFrame, fold: int, raw: Floats, final: Floats) -> pd.DataFrame:

@@ -182,8 +182,9 @@ class Loss(Section):
     # Of huber in grams; none: the 0.9-quantile of |y - median| of the training images.
     beta: float | None = Field(None, gt=0.0)
     q: float = Field(0.5, gt=0.0, lt=1.0)
-    # metric: as the competition weighs the targets; equal: all alike.
-    weights: Literal["metric", "equal"] = "metric"
+    # metric: as the competition weighs the targets; equal: all alike; spread: each by one over its variance, so that
+    # a small target is learnt as well as a large one.
+    weights: Literal["metric", "equal", "spread"] = "metric"
     # Beta(α, α) of mixup; 0: none.
     mixup: float = Field(0.0, ge=0.0)
 
@@ -216,13 +217,41 @@ class Predict(Section):
     """How trained models are applied, the same in evaluation, submission and prediction."""
 
     checkpoint: Literal["best", "last"] = "best"
-    # Average with the pictures flipped left for right, upside down, and both.
+    # Also the pictures flipped left for right, upside down, and both.
     flips: bool = True
+    # Also so many windows of this share of the area, at places that follow from the image's name.
+    crops: int = Field(0, ge=0)
+    crop_scale: float = Field(0.7, gt=0.0, le=1.0)
+    # Also the picture cut into other views.
+    layouts: list[Literal["whole", "halves", "tiles"]] = Field(default_factory=list)
+    # So many passes with the network's dropout at work instead of one without (Gal and Ghahramani 2016).
+    dropout_passes: int = Field(0, ge=0)
+    # How all of these become one.
+    combine: Literal["mean", "median", "geometric"] = "mean"
     batch: int = Field(16, ge=1)
     # projection: nearest row that keeps the identities; published: the published rule; none.
     repair: Literal["projection", "published", "none"] = "projection"
     # Further model folders, of other folds or seeds: an ensemble, for the test images only.
     models: list[str] = Field(default_factory=list)
+
+
+class Pseudo(Section):
+    """Predictions of test images that become labels to learn from."""
+
+    # Folders of models that held out what this split and fold hold out; none: no such labels.
+    models: list[str] = Field(default_factory=list)
+    # Grams by which the models and views of an image may differ, as a standard deviation of the total, and the share
+    # of the total that it may be.
+    grams: float = Field(5.0, gt=0.0)
+    share: float = Field(0.25, gt=0.0)
+
+
+class Stack(Section):
+    """What `hstasks stack` weighs against each other."""
+
+    # Folders that `hstasks folds` wrote; the closed forms are those that a test without metadata allows.
+    members: list[str] = Field(default_factory=list)
+    forms: list[Literal["means", "colour_ridge"]] = Field(default_factory=list)
 
 
 class Params(DataParams):
@@ -240,4 +269,6 @@ class Params(DataParams):
     metadata: Metadata = Metadata()
     loss: Loss = Loss()
     curriculum: Curriculum = Curriculum()
+    pseudo: Pseudo = Pseudo()
     predict: Predict = Predict()
+    stack: Stack = Stack()

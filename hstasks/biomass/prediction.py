@@ -10,22 +10,24 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from hsengine.base.errors import UserError
 from hsengine.base.params import validated
 from hsengine.predict.run import device_named
+from hsengine.train.task import seeded
+from hstasks.biomass.augment import window
 from hstasks.biomass.layout import TARGETS
-from hstasks.biomass.params import Params, Predict
+from hstasks.biomass.params import Params, Predict, Window
 from hstasks.biomass.repair import repair, repair_published
 from hstasks.biomass.samples import BiomassSamples, restored
 from hstasks.loading import load
 
 Floats = NDArray[np.float64]
 
-_FLIPS = ((), (-1,), (-2,), (-2, -1))
+_FLIPS: tuple[tuple[int, ...], ...] = ((), (-1,), (-2,), (-2, -1))
 
 
-@torch.no_grad()
 def predicted(
     folders: Sequence[str | Path],
     rows: pd.DataFrame,
@@ -34,7 +36,7 @@ def predicted(
     guess: bool | None = None,
     device: str | None = None,
 ) -> tuple[Floats, list[dict[str, Any]]]:
-    """Grams (n, 5) of catalog rows, the mean of all folders' networks and views, and the folders' records.
+    """Grams (n, 5) of catalog rows, of all folders' networks and views together, and the folders' records.
 
     Args:
         folders: of trained models of this challenge.
@@ -46,25 +48,78 @@ def predicted(
     Raises:
         UserError: a folder is not a trained model's of this challenge, or a picture cannot be read.
     """
-    place, total, records = device_named(device), np.zeros((len(rows), len(TARGETS))), []
+    each, records = each_view(folders, rows, settings, guess=guess, device=device)
+    return combined(each, settings.combine), records
+
+
+@torch.no_grad()
+def each_view(
+    folders: Sequence[str | Path],
+    rows: pd.DataFrame,
+    settings: Predict,
+    *,
+    guess: bool | None = None,
+    device: str | None = None,
+) -> tuple[Floats, list[dict[str, Any]]]:
+    """Grams (m, n, 5) by each of m networks and views; see `predicted`."""
+    place, found, records = device_named(device), [], []
     for folder in folders:
         model, record = load(folder, settings.checkpoint)
         if record.get("challenge") != "biomass" or "fitted" not in record:
             raise UserError(f"{folder} holds no model of the biomass challenge: name a folder that its training wrote.")
         params = validated(Params, dict(record["params"]), f"{folder}: the record's parameters")
         wanted = params.metadata.missing == "predicted" if guess is None else guess
-        samples = BiomassSamples(rows, restored(record["fitted"]).numbers(rows, guess=wanted), params.input)
+        numbers = restored(record["fitted"]).numbers(rows, guess=wanted)
         model.to(place)
-        found = []
-        for first in range(0, len(samples), settings.batch):
-            items = [samples[0, index, 0] for index in range(first, min(first + settings.batch, len(samples)))]
-            image = torch.stack([item["image"] for item in items]).to(place)
-            metadata = torch.stack([item["metadata"] for item in items]).to(place)
-            shown = [image.flip(axes) if axes else image for axes in (_FLIPS if settings.flips else ((),))]
-            found.append(torch.stack([model(view, metadata).grams for view in shown]).mean(dim=0).double().cpu())
-        total += torch.cat(found).numpy()
+        if settings.dropout_passes:
+            _awake(model)
+        for views in dict.fromkeys([params.input.views, *settings.layouts]):
+            samples = BiomassSamples(rows, numbers, params.input.model_copy(update={"views": views}))
+            parts = []
+            for first in range(0, len(samples), settings.batch):
+                indices = range(first, min(first + settings.batch, len(samples)))
+                metadata = torch.from_numpy(numbers[list(indices)].astype(np.float32)).to(place)
+                shown = _shown([samples.whole(index) for index in indices], [samples.ids[i] for i in indices], settings)
+                told = []
+                for number, pictures in enumerate(shown):
+                    image = torch.stack([samples.cut(picture) for picture in pictures]).to(place)
+                    for again in range(max(settings.dropout_passes, 1)):
+                        seeded(first, number, again)
+                        told.append(model(image, metadata).grams)
+                parts.append(torch.stack(told).double().cpu().numpy())
+            found.append(np.concatenate(parts, axis=1))
         records.append(record)
-    return total / len(folders), records
+    return np.concatenate(found), records
+
+
+def combined(each: Floats, how: str) -> Floats:
+    """(n, 5) of (m, n, 5): their mean, median, or geometric mean (of grams and one, so that 0 is allowed)."""
+    if how == "median":
+        middle: Floats = np.median(each, axis=0)
+        return middle
+    if how == "geometric":
+        grown: Floats = np.expm1(np.log1p(each.clip(min=0.0)).mean(axis=0))
+        return grown
+    mean: Floats = each.mean(axis=0)
+    return mean
+
+
+def _shown(images: list[Tensor], ids: list[str], settings: Predict) -> list[list[Tensor]]:
+    """The pictures of a batch in each of the views that are averaged over."""
+    found = [
+        [image.flip(axes) if axes else image for image in images] for axes in (_FLIPS if settings.flips else ((),))
+    ]
+    for number in range(settings.crops):
+        part = Window(p=1.0, scale=[settings.crop_scale] * 2, ratio=[1.0, 1.0])
+        found.append([window(image, part, (0, 0, name, number)) for image, name in zip(images, ids, strict=True)])
+    return found
+
+
+def _awake(model: nn.Module) -> None:
+    """Let dropout work; normalisation stays as it was learnt."""
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.train()
 
 
 def repaired(grams: Floats, settings: Predict) -> Floats:

@@ -132,7 +132,7 @@ class BiomassSamples:
             name, `index`.
         """
         epoch, index, draw = key
-        image = self._picture(index).float() / 255.0
+        image = self.whole(index)
         numbers = self._numbers[index]
         if self._augment is not None:
             own = (self._seed, epoch, self.ids[index], draw)
@@ -140,12 +140,20 @@ class BiomassSamples:
             gone = self._missing is not None and generator(own, "metadata").random() < self._dropout
             numbers = self._missing[index] if gone and self._missing is not None else numbers
         return {
-            "image": views(image, self._settings),
+            "image": self.cut(image),
             "metadata": torch.from_numpy(numbers.astype(np.float32)),
             "target": torch.from_numpy(self._targets[index]),
             "auxiliary": {name: torch.from_numpy(values)[index] for name, values in self._truth.items()},
             "index": index,
         }
+
+    def whole(self, index: int) -> Tensor:
+        """The picture of an index, (3, rows · size, columns · size) float32, white as 1."""
+        return self._picture(index).float() / 255.0
+
+    def cut(self, picture: Tensor) -> Tensor:
+        """(V, 3, size, size) of such a picture."""
+        return views(picture, self._settings)
 
     def _picture(self, index: int) -> Tensor:
         """(3, rows · size, columns · size) uint8, read once."""

@@ -51,7 +51,7 @@ def run(params: Params, *, model: Path = paths.MODEL, folder: Path = paths.SUBMI
     folders: list[str | Path] = [model, *params.predict.models]
     raw, records = predicted(folders, test, params.predict)
     rows = dict(layout.long(list(test["id"]), repaired(raw, params.predict)))
-    order = _order(Path(params.data.root) / SUBMISSION_TABLE, rows)
+    order = order_of(Path(params.data.root) / SUBMISSION_TABLE, rows)
     with replacing(folder) as scratch:
         scratch.mkdir()
         write(scratch / FILE, [(name, rows[name]) for name in order])
@@ -95,7 +95,12 @@ def check(file: Path, order: list[str]) -> NDArray[np.float64]:
     return layout.wide(zip(order, values, strict=True))[1]
 
 
-def _order(file: Path, rows: dict[str, float]) -> list[str]:
+def order_of(file: Path, rows: dict[str, float]) -> list[str]:
+    """The sample ids as the sample submission has them; sorted where there is none.
+
+    Raises:
+        UserError: it is of other samples than the rows.
+    """
     if not file.is_file():
         return sorted(rows)
     wanted = [row["sample_id"] for row in tables.read(file, ("sample_id", "target"))]

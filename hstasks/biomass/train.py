@@ -20,7 +20,7 @@ from hsengine.train.identity import content
 from hsengine.train.sampling import Sampler
 from hstasks import losses, networks
 from hstasks.about import about
-from hstasks.biomass import baselines, curriculum, split
+from hstasks.biomass import baselines, curriculum, pseudo, split
 from hstasks.biomass.layout import TARGETS
 from hstasks.biomass.params import Params
 from hstasks.biomass.samples import CONTENT, BiomassSamples, Fitted, blank, fitted
@@ -60,14 +60,16 @@ def prepare(params: Params) -> Work:
         UserError: catalog or split are missing or do not belong together, training would see a held-out image, its
             near-duplicate or its group, or the network or the loss cannot be made.
     """
-    training, held_out = divided(params)
-    fit = fitted(training, params)
+    known, held_out = divided(params)
+    fit = fitted(known, params)
+    # What is fitted, is on true labels.
+    training = pd.concat([known, pseudo.rows(held_out)], ignore_index=True)
     guess = params.metadata.missing == "predicted"
     numbers, missing = (fit.numbers(rows, guess=guess) for rows in (training, blank(training)))
     if fit.base is not None:
         # What the closed form says of images that it has not seen, as it will for those to come.
         numbers[:, -3:] = missing[:, -3:] = baselines.cross_fitted(training)
-    given = parameters(params, training, fit)
+    given = parameters(params, known, fit)
     task = Regression(
         lambda: networks.build("fused", given, 3, len(TARGETS)),
         BiomassSamples(
@@ -77,7 +79,7 @@ def prepare(params: Params) -> Work:
         BiomassSamples(
             held_out, fit.numbers(blank(held_out), guess=guess), params.input, truth=fit.truth(held_out)
         ),
-        loss(params, training),
+        loss(params, known),
         TARGETS,
         lambda truth, found: weighted_r2(truth, found, TARGETS),
         measure=MEASURE,
@@ -172,6 +174,8 @@ def loss(params: Params, training: pd.DataFrame) -> Losses:
     settings = params.loss
     grams = training[list(TARGETS)].to_numpy(dtype=np.float64)
     weights = list(WEIGHTS.values()) if settings.weights == "metric" else None
+    if settings.weights == "spread":
+        weights = (1.0 / grams.var(axis=0).clip(min=1.0)).tolist()
     if settings.kind == "r2":
         w = np.array(weights or [1.0] * len(TARGETS))
         spread = float((w * (grams - (w * grams).sum() / (w.sum() * len(grams))) ** 2).sum() / len(grams))

@@ -51,26 +51,32 @@ def _downloaded(name: str, again: bool) -> Path:
     """The folder of Kaggle's cache that holds the files."""
     try:
         import kagglehub  # type: ignore[import-untyped]
-        from kagglehub.exceptions import UnauthenticatedError  # type: ignore[import-untyped]
     except ImportError:
         raise UserError("Downloads need the package kagglehub: pip install 'hyperobject-toolkit[tasks]'.") from None
-    rules = f"https://www.kaggle.com/competitions/{name}/rules"
     try:
         return Path(kagglehub.competition_download(name, force_download=again))
-    except UnauthenticatedError:
-        raise UserError(
-            "No Kaggle credentials: make a token under https://www.kaggle.com/settings, save it as "
-            f"~/.kaggle/kaggle.json or set KAGGLE_USERNAME and KAGGLE_KEY, and accept the rules at {rules}"
-        ) from None
     # The library, its HTTP client and the disk have no class of errors in common.
     except Exception as error:
-        refused = getattr(getattr(error, "response", None), "status_code", None)
-        if refused in (401, 403, 404):
-            raise UserError(
-                f"Kaggle does not let this account download {name} (status {refused}): accept the rules at {rules}, "
-                "and see that the token is a valid one."
-            ) from None
-        raise UserError(f"The download of {name} failed ({error or type(error).__name__}): try again.") from None
+        raise failed(name, error, "download") from None
+
+
+def failed(name: str, error: Exception, what: str) -> UserError:
+    """What to tell the user of an error of Kaggle's client, by its kind."""
+    from kagglehub.exceptions import UnauthenticatedError  # type: ignore[import-untyped]
+
+    rules = f"https://www.kaggle.com/competitions/{name}/rules"
+    if isinstance(error, UnauthenticatedError):
+        return UserError(
+            "No Kaggle credentials: make a token under https://www.kaggle.com/settings, save it as "
+            f"~/.kaggle/kaggle.json or set KAGGLE_USERNAME and KAGGLE_KEY, and accept the rules at {rules}"
+        )
+    refused = getattr(getattr(error, "response", None), "status_code", None)
+    if refused in (401, 403, 404):
+        return UserError(
+            f"Kaggle refuses this account the {what} of {name} (status {refused}): accept the rules at {rules}, "
+            "and see that the token is a valid one."
+        )
+    return UserError(f"The {what} of {name} failed ({error or type(error).__name__}): try again.")
 
 
 def _unpack(archive: Path, folder: Path) -> None:

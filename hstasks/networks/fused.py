@@ -52,7 +52,7 @@ class FusedRegression(nn.Module):
         hidden: width of the head without fusion; 0: one linear layer.
         dropout: of the head without fusion.
         options: further parameters of the fusion.
-        mean: of the pictures' channels, white as 1.
+        mean: of the pictures' channels, white as 1, for backbones of timm.
         std: the same.
 
     Raises:
@@ -81,7 +81,8 @@ class FusedRegression(nn.Module):
         super().__init__()
         if out_channels != 5:
             raise UserError(f"The network of grams has {out_channels} outputs: it needs the five targets.")
-        if backbone in fused_bag.NAMES:
+        self.plain = backbone in fused_bag.NAMES
+        if self.plain:
             self.encoder, width = fused_bag.bag(backbone, in_channels)
         else:
             self.encoder, width = encoders.backbone(backbone, weights, in_channels)
@@ -102,7 +103,8 @@ class FusedRegression(nn.Module):
         """What is said of views (B, V, channels, h, w), white as 1, and metadata (B, metadata_dim [+ 3])."""
         batch, views = image.shape[:2]
         mean: Any = self.mean
-        seen = (image.flatten(0, 1) - mean) / self.std
+        seen = image.flatten(0, 1)
+        seen = seen if self.plain else (seen - mean) / self.std
         vector = self.encoder(seen).reshape(batch, views, -1).mean(dim=1)
         known = metadata[:, : self.metadata_dim]
         means, log_var = self.head(vector, known) if self.fused else self.head(vector).chunk(2, dim=1)
