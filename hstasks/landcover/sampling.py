@@ -17,7 +17,7 @@ DIFFICULTY = 4.0
 
 
 SMALLEST = 0.01
-"""The share below which a class gains no further weight in the loss: so little of it teaches little."""
+"""The share below which a class weighs no more than others in the loss: so little of it teaches false alarms."""
 
 
 def difficulty_weights(losses: ArrayLike, strength: float = DIFFICULTY) -> NDArray[np.float64]:
@@ -126,24 +126,22 @@ def rare_class_probabilities(frequencies: ArrayLike, temperature: float) -> NDAr
 
 
 def share_weights(counts: ArrayLike, power: float, floor: float = SMALLEST) -> NDArray[np.float64]:
-    """f_c^-power of each class, over their mean by share: weights of a loss by class.
+    """f_c^-power of each class, over the mean of that by share: weights of a loss by class.
 
     Args:
         counts: (C,) pixels of each class.
         power: 0 weighs all alike, 0.5 by the root of the inverse share, 1 by the inverse share.
-        floor: a smaller share counts as this one.
+        floor: a class of a smaller share weighs 1.
 
     Returns:
-        (C,) with Σ f_c w_c = 1 over the classes that have pixels; 1 for one without.
+        (C,) with Σ f_c w_c = Σ f_c over the classes of a share of `floor` or more; 1 for the others.
     """
     pixels = np.asarray(counts, dtype=np.float64)
-    there = pixels > 0
-    if not there.any():
-        return np.ones(len(pixels))
-    shares = pixels / pixels.sum()
-    weights = np.where(there, np.maximum(shares, floor) ** -power, 0.0)
-    scaled: NDArray[np.float64] = np.where(there, weights / (weights * shares).sum(), 1.0)
-    return scaled
+    shares = pixels / max(pixels.sum(), 1.0)
+    enough = (shares >= floor) & (shares > 0)
+    weights = np.where(enough, np.where(enough, shares, 1.0) ** -power, 0.0)
+    scale = (weights * shares).sum() / max(shares[enough].sum(), floor)
+    return np.where(enough, weights / max(scale, 1e-12), 1.0)
 
 
 def effective_number_weights(counts: ArrayLike, beta: float) -> NDArray[np.float64]:
