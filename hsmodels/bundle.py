@@ -145,11 +145,12 @@ def run(
         write_text(place / "requirements.txt", "".join(f"{line}\n" for line in requirements()))
         write_text(place / "README.md", _readme(predictor, names, tile, memory, seconds))
         own = predictor.settings.tile
+        side = tile if own is None else min(tile, own)
         settings = {
             "models": names,
             "weights": None if weights is None else "weights.csv",
             "checkpoint": predictor.settings.checkpoint,
-            "tile": tile if own is None else min(tile, own),
+            "tile": side,
             "memory_bytes": memory,
         }
         write_json(place / RECORD, settings)
@@ -158,7 +159,7 @@ def run(
             with replacing(to) as scratch:
                 _zip(place, scratch)
         size = sum(file.stat().st_size for file in place.rglob("*") if file.is_file())
-    return Summary(to, size / 1e6, settings["tile"], memory / 1e9, seconds)
+    return Summary(to, size / 1e6, side, memory / 1e9, seconds)
 
 
 def modules() -> dict[str, Path]:

@@ -47,10 +47,11 @@ def held(model: nn.Module, shape: Sequence[int]) -> int:
         }
         made: Any = functional_call(model, state, (torch.empty(tuple(shape), device="cuda"),))
         # The output is held once more while views or tiles are put together.
-        return live.most + int(made.numel() * made.element_size())
+        most: int = live.most + made.numel() * made.element_size()
+    return most
 
 
-class _Live(TorchDispatchMode):
+class _Live(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the bytes of all tensors that are alive.
 
     Attributes:
@@ -58,7 +59,7 @@ class _Live(TorchDispatchMode):
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.most = self._now = 0
         self._held: Counter[int] = Counter()
 

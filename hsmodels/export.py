@@ -91,7 +91,7 @@ def run(
         module=network,
         inputs=["image"],
         outputs=names,
-        axes=[{0: Axis(name="batch"), 2: _side("height", multiple), 3: _side("width", multiple)}],
+        axes=[[{0: Axis(name="batch"), 2: _side("height", multiple), 3: _side("width", multiple)}]],
         samples=[*samples, *real],
         described=_described(config, settings, network.striped),
         halves=Outputs(halved(checkpoint.load(folder, which or settings.checkpoint)[0])) if half else None,

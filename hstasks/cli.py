@@ -137,7 +137,8 @@ def predict(
     input: Annotated[Path, typer.Option(help="A folder of images, or one file.")],
     output: Annotated[Path, typer.Option(help="Where the predictions go.")],
     model: Annotated[
-        list[Path], typer.Option(help="A trained model's folder or address; given several times, an ensemble.")
+        list[Path],
+        typer.Option(help="A trained model's folder or address, or an exported file; several times, an ensemble."),
     ] = [paths.MODEL],  # noqa: B006
     sha256: Annotated[str | None, typer.Option(help="Of the weights, where the address does not say it.")] = None,
     table: Annotated[Path | None, typer.Option(help="What is known of the images beside them (CSV).")] = None,
@@ -160,6 +161,23 @@ def predict(
         raise UserError(f"--table: the models of '{name}' use nothing but the images.")
     given |= {} if checkpoint is None else {"checkpoint": checkpoint}
     typer.echo(str(run(input, output, model, device=device, **given)))
+
+
+@app.command()
+def export(
+    to: Annotated[Path, typer.Option(help="The file to write: .onnx, .pt or .pt2; a .json comes beside it.")],
+    model: Annotated[Path, typer.Argument(help="A folder that training wrote.")] = paths.MODEL,
+    format: Annotated[Literal["onnx", "torchscript", "torch-export"], typer.Option(help="Of the file.")] = "onnx",
+    opset: Annotated[int | None, typer.Option(help="Of ONNX; 20 by default.")] = None,
+    half: Annotated[bool, typer.Option("--half", help="Half precision inside; its error is stated.")] = False,
+    checkpoint: Annotated[Literal["best", "last"], typer.Option(help="Which weights.")] = "best",
+    input: Annotated[Path | None, typer.Option(help="Real images to compare on; default: the project's.")] = None,
+    table: Annotated[Path | None, typer.Option(help="What is known of them beside (CSV).")] = None,
+) -> None:
+    """Write a model as ONNX, TorchScript or torch.export, once its results are proven equal."""
+    from hstasks import export as verb
+
+    typer.echo(str(verb.run(model, to, format, opset=opset, half=half, which=checkpoint, input=input, table=table)))
 
 
 @app.command(name="import-checkpoint")

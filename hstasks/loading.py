@@ -10,7 +10,8 @@ from torch import nn
 from hsengine import folder as folders
 from hsengine import sources
 from hsengine.base import paths
-from hstasks import networks
+from hsengine.export.description import is_exported
+from hstasks import exported, networks
 
 
 class Network(folders.Model):
@@ -34,9 +35,9 @@ def load(
     """A trained model and its record.
 
     Args:
-        source: a folder that training wrote, a hub's copy of one, or an address with a hash; see
-            `hsengine.sources.local`.
-        which: `best`, `last`, or another checkpoint that the record names.
+        source: a folder that training wrote, a hub's copy of one, or an address with a hash (see
+            `hsengine.sources.local`); or a file that `export` wrote.
+        which: `best`, `last`, or another checkpoint that the record names; a file holds one.
         sha256: of the weights, where the address does not say it.
 
     Returns:
@@ -49,6 +50,8 @@ def load(
     """
     place = sources.local(source, sha256)
     said = folders.read(place, Record)
+    if is_exported(place):
+        return exported.network(place, said.task), folders.record(place)
     given = networks.parameters(said.model.name, said.model.params)
     if "weights" in given:
         # They come from the folder: nothing is downloaded.

@@ -51,19 +51,21 @@ class Request:
         module: from float32 tensors to a tensor or a tuple of tensors, on the CPU.
         inputs: names of its inputs.
         outputs: names of its outputs.
-        axes: for each input, which axes may have any length.
-        samples: to compare on; the graph is made from the first.
+        axes: for each input, which axes may have any length; several such, tried in this order.
+        samples: to compare on; the graph is made from the first that fits.
         halves: the module in half precision, with float32 inputs and outputs; None for the module itself, halved.
+        fixed: whose sizes are taken where the model allows no others; None for the first sample.
         described: further entries of the JSON.
     """
 
     module: nn.Module
     inputs: Sequence[str]
     outputs: Sequence[str]
-    axes: Axes
+    axes: Sequence[Axes]
     samples: Sequence[Sample]
     described: Mapping[str, Any]
     halves: nn.Module | None = None
+    fixed: Sample | None = None
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,10 @@ def write(request: Request, to: Path, format: Format, *, opset: int | None = Non
             **({"opset": opset or DEFAULT_OPSET} if format == "onnx" else {}),
             "blake2b": file_hash(scratch),
             "precision": "float16 inside, float32 inputs and outputs" if half else "float32",
-            "inputs": [port.model_dump() for port in _ports(request.inputs, request.samples[0].inputs, chosen)],
+            "inputs": [
+                port.model_dump()
+                for port in _ports(request.inputs, (request.fixed or request.samples[0]).inputs, chosen)
+            ],
             "outputs": [_output(name, value) for name, value in zip(request.outputs, expected[0], strict=True)],
             "axes": [axis.model_dump() for axis in _distinct(chosen)],
             "sizes": told,
@@ -170,40 +175,32 @@ def _written(
     bound: float,
 ) -> tuple[Axes, str, list[dict[str, Any]]]:
     """Write with free axes if that can be, else for one size: the axes, the sizes in words, what was compared."""
-    first, names = request.samples[0], (request.inputs, request.outputs)
+    like, names = request.fixed or request.samples[0], (request.inputs, request.outputs)
+    last = request.axes[-1]
     reason = ""
-    for axes in dict.fromkeys((_Free(request.axes), _Free(_only_batch(request.axes)), _Free(_none(request.axes)))):
-        fitting = [
-            (sample, truth)
-            for sample, truth in zip(request.samples, expected, strict=True)
-            if _fits(axes.axes, sample, first)
-        ]
+    for axes in (*request.axes, _only_batch(last), _none(last)):
+        pairs = zip(request.samples, expected, strict=True)
+        fitting = [(sample, truth) for sample, truth in pairs if _fits(axes, sample, like)]
+        if not fitting:
+            continue
+        # One image alone would be taken for a length that cannot be another.
+        first = max((sample for sample, _ in fitting), key=lambda sample: min(sample.inputs[0].shape[0], 2))
         try:
-            convert(module, first.inputs, axes.axes, names, file, format, opset)
+            convert(module, first.inputs, axes, names, file, format, opset)
             compared = _compared(file, format, fitting, request.outputs, bound)
         except ConversionError as error:
             reason = reason or str(error)
             continue
-        free = [axis.name for axis in _distinct(axes.axes)]
-        told = f"free: {', '.join(free) or 'none'}"
-        if reason:
-            told += f"; all others as in {first.shapes}, since {reason}"
-        return axes.axes, told, compared
+        free = _distinct(axes)
+        told = f"any {', '.join(_said(axis) for axis in free)}" if free else "one size alone"
+        if len(free) < len(_distinct(last)):
+            told += f"; all else as in {first.shapes}, since {reason}"
+        return axes, told, compared
     raise UserError(f"This model cannot be exported as {format}: {reason}. Nothing was written.")
 
 
-class _Free:
-    """Axes that compare by what they say."""
-
-    def __init__(self, axes: Axes):
-        self.axes = axes
-        self._key = tuple(tuple(sorted((place, axis.name) for place, axis in own.items())) for own in axes)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Free) and self._key == other._key
-
-    def __hash__(self) -> int:
-        return hash(self._key)
+def _said(axis: Axis) -> str:
+    return axis.name if axis.multiple == 1 else f"{axis.name} that is a multiple of {axis.multiple}"
 
 
 def _only_batch(axes: Axes) -> Axes:
@@ -214,12 +211,12 @@ def _none(axes: Axes) -> Axes:
     return [{} for _ in axes]
 
 
-def _fits(axes: Axes, sample: Sample, first: Sample) -> bool:
-    """Whether a sample has the first one's sizes, but for the free axes."""
+def _fits(axes: Axes, sample: Sample, like: Sample) -> bool:
+    """Whether a sample has another's sizes, and on the free axes one that is allowed."""
     return all(
-        place in own or length == wanted
-        for own, shape, like in zip(axes, sample.shapes, first.shapes, strict=True)
-        for place, (length, wanted) in enumerate(zip(shape, like, strict=True))
+        length % own[place].multiple == 0 and length >= own[place].least if place in own else length == wanted
+        for own, shape, shape_like in zip(axes, sample.shapes, like.shapes, strict=True)
+        for place, (length, wanted) in enumerate(zip(shape, shape_like, strict=True))
     )
 
 

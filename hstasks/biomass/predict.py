@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import pandas as pd
+
 from hsengine.base.errors import UserError
 from hsengine.base.wording import some
 from hstasks.biomass import catalog, layout
@@ -50,6 +52,19 @@ def run(
     Raises:
         UserError: there is no picture, one cannot be read, or a folder is not a trained model's.
     """
+    rows = rows_of(input, table)
+    settings = Predict(checkpoint=checkpoint)
+    grams, _ = predicted(list(model), rows, settings, device=device)
+    write(output, layout.long(list(rows["id"]), repaired(grams, settings)))
+    return Summary(len(rows), output)
+
+
+def rows_of(input: Path, table: Path | None) -> pd.DataFrame:
+    """The catalog's rows of a folder of pictures, or of one, with what a table says of them.
+
+    Raises:
+        UserError: there is no picture, one cannot be read, or the table lacks one.
+    """
     if not input.exists():
         raise UserError(f"There is no {input}: give a folder of pictures, or one picture.")
     files = [input] if input.is_file() else sorted(f for f in input.iterdir() if f.suffix.lower() in readers.FORMATS)
@@ -65,8 +80,4 @@ def run(
             said = known[entry.id]
             entry.date, entry.state, entry.species = said.date, said.state, said.species
             entry.ndvi, entry.height = said.ndvi, said.height
-    rows = catalog.read(entries)
-    settings = Predict(checkpoint=checkpoint)
-    grams, _ = predicted(list(model), rows, settings, device=device)
-    write(output, layout.long(list(rows["id"]), repaired(grams, settings)))
-    return Summary(len(rows), output)
+    return catalog.read(entries)

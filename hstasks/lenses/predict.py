@@ -71,7 +71,7 @@ def run(
         UserError: there is no cut-out, a folder is not a trained model's, there is no threshold of these models, or
             `output` holds something else.
     """
-    found = _found(input)
+    found = objects_of(input)
     check_own(output, _RECORD, "a folder of predictions", holds=(SCORES, UNREADABLE))
     chosen = scoring.members(list(model), checkpoint, device)
     fitted = scoring.read_calibration(scoring.beside(model[0]), chosen)
@@ -105,7 +105,7 @@ def run(
     return Summary(output, len(bands), int(sum(preds.values())), unscored, [why for *_, why in problems])
 
 
-def _found(input: Path) -> list[Found]:
+def objects_of(input: Path) -> list[Found]:
     """The objects whose files lie in a folder or below it, by id."""
     if not input.exists():
         raise UserError(f"There is no {input}: give a folder of cut-outs, or one.")

@@ -19,7 +19,8 @@ from hsengine import folder as folders
 from hsengine.base import code, incremental
 from hsengine.base.errors import UserError
 from hsengine.base.files import file_hash, write_json
-from hsengine.predict.run import device_named
+from hsengine.export import description
+from hsengine.predict.run import device_named, device_of
 from hsengine.predict.views import DIHEDRAL
 from hstasks.lenses import ensemble, lots
 from hstasks.lenses.convert import Store
@@ -196,8 +197,8 @@ def by_object(scores: Sequence[Scores], mean: ensemble.Mean) -> tuple[list[str],
 
 
 def beside(model: str | Path) -> Path:
-    """The file with the temperature and the threshold of a model's folder."""
-    return Path(model).parent / CALIBRATION
+    """The file with the temperature and the threshold of a model's folder, or of an exported file."""
+    return description.beside(model) if description.is_exported(model) else Path(model).parent / CALIBRATION
 
 
 def write_calibration(file: Path, fitted: Calibration | None, chosen: Sequence[Member]) -> None:
@@ -213,6 +214,8 @@ def read_calibration(file: Path, chosen: Sequence[Member]) -> Calibration:
     """
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
+        # Of an exported file, it stands among what is to be done afterwards.
+        content = content.get("after", {}).get("calibration") if "after" in content else content
     except FileNotFoundError:
         content = None
     except (OSError, ValueError) as error:
@@ -251,7 +254,7 @@ def _of_lot(
 
 def probabilities(network: nn.Module, images: Tensor, *, d4: bool) -> NDArray[np.float64]:
     """The probabilities (B,) of images (B, channels, H, W), the mean over the eight turns and flips with `d4`."""
-    device = next(network.parameters()).device
+    device = device_of(network, images)
     views = [do for do, _ in DIHEDRAL] if d4 else [lambda batch: batch]
     total = torch.zeros(len(images), dtype=torch.float64)
     with torch.no_grad():

@@ -15,6 +15,7 @@ from hsengine.base import paths
 from hsengine.base.errors import UserError
 from hsengine.base.files import check_own, replacing
 from hsengine.base.params import validated
+from hsengine.export import description
 from hstasks.images import readers
 from hstasks.images.samples import ImageSamples, Picture
 from hstasks.salt.params import Params
@@ -65,13 +66,13 @@ def run(
         UserError: there is no image, one cannot be read, a folder is not a trained model's, or `output` holds
             something else.
     """
-    files = _images(input)
+    files = images_of(input)
     check_own(output, FILE, "a folder of predictions", ("masks", "probabilities"))
     record = folder.record(model[0])
     params = validated(Params, dict(record["params"]), f"the record of {model[0]}")
     settings = params.predict.model_copy(update={"checkpoint": checkpoint or params.predict.checkpoint})
     ensemble, _ = masks(model, settings, device)
-    chosen = rules or _rules(model[0], record["training"], params)
+    chosen = rules or rules_of(model[0], record["training"], params)
 
     def read(index: int) -> Picture:
         return Picture(image_of(files[index]))
@@ -90,14 +91,18 @@ def run(
     return Summary(len(found), output)
 
 
-def _rules(model: Path, training: str, params: Params) -> Rules:
+def rules_of(model: Path, training: str, params: Params) -> Rules:
+    """The rules that `evaluate` fitted for a model, where they stand beside it; else those that its parameters fix."""
+    if description.is_exported(model):
+        return Rules(**description.content(model)["after"]["rules"])
     beside = model.parent / paths.EVALUATION.name
     rules = fitted_rules(beside, training) if (beside / RULES).is_file() else fixed(params.postprocess)
     # Of these tiles no neighbours are known.
     return replace(rules, mosaic=False)
 
 
-def _images(input: Path) -> list[Path]:
+def images_of(input: Path) -> list[Path]:
+    """The images of a folder, or one."""
     if not input.exists():
         raise UserError(f"There is no {input}: give a folder of images, or one image.")
     files = [input] if input.is_file() else sorted(f for f in input.iterdir() if f.suffix.lower() in readers.FORMATS)
