@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import http.client
 import os
@@ -141,6 +142,7 @@ def _fetched(address: str, sha256: str | None) -> Path:
     folder = paths.state_folder() / "models" / key
     if (folder / CONFIG).is_file() and (folder / file).is_file() and file_hash(folder / file, "sha256") == weights:
         return folder
+    _make(folder.parent)
     with replacing(folder) as scratch:
         scratch.mkdir()
         for part, source, wanted in (
@@ -151,6 +153,18 @@ def _fetched(address: str, sha256: str | None) -> Path:
             if wanted is not None:
                 _check(scratch / part, wanted, source)
     return folder
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise UserError(
+            f"{folder} cannot hold what is fetched ({error.strerror}): set HYPEROBJECT_STATE to a folder that can be "
+            "written."
+        ) from None
 
 
 def _hash(text: str, where: str) -> str:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from hsdata.cube import Cube
 from hsdata.formats.access import access_error, is_url
 from hsdata.formats.capture import AXES, Capture, assemble, check_declared, hdf5_arrays
-from hsengine.base import reading
+from hsengine.base import locks, reading
 from hsengine.base.errors import UserError
 from hsengine.base.files import replacing
 
@@ -130,7 +130,7 @@ def load(
         UserError: the file is missing, damaged or not HDF5; or see `assemble`.
     """
     source = str(path)
-    with _explaining(source), h5py.File(source, "r") as file:
+    with _explaining(source), file_of(source) as file:
         arrays = hdf5_arrays(file)
         if variable is None and "cube" in arrays:
             variable = "cube"
@@ -138,6 +138,16 @@ def load(
             stated = file[variable].attrs.get("axes")
             axes = stated if stated in AXES else None
         return assemble(arrays, source, variable=variable, wavelengths=wavelengths, axes=axes, mask=mask)
+
+
+def file_of(path: str | os.PathLike[str]) -> h5py.File:
+    """An HDF5 file to read; without a lock against writers where the file system knows none."""
+    try:
+        return h5py.File(path, "r")
+    except OSError as error:
+        if error.errno not in locks.UNKNOWN:
+            raise
+        return h5py.File(path, "r", locking=False)
 
 
 @contextmanager
@@ -149,7 +159,7 @@ def opened(
     with ExitStack() as stack:
         with _explaining(source):
             local = _fetched(source, stack) if is_url(path) else source
-            file = stack.enter_context(h5py.File(local, "r"))
+            file = stack.enter_context(file_of(local))
             values = _dataset(file, dataset, source)
             for name in (dataset, wavelengths, "mask"):
                 check_declared(file.get(name), source, whole=name != dataset)

@@ -6,13 +6,13 @@ import os
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from hsdata.cube import Cube
 from hsdata.formats import _mat5
 from hsdata.formats.capture import Capture, assemble, check_declared, hdf5_arrays
+from hsdata.formats.hdf5 import file_of
 from hsengine.base.errors import UserError
 
 
@@ -50,7 +50,7 @@ def load(
     options: Any = {"variable": variable, "wavelengths": wavelengths, "axes": axes, "mask": mask}
     try:
         if start.startswith(b"MATLAB 7.3") or start.startswith(b"\x89HDF"):
-            with h5py.File(path, "r") as file:
+            with file_of(path) as file:
                 # MATLAB writes arrays by columns: seen from C, their axes are reversed.
                 arrays = {name: _Reversed(array) for name, array in hdf5_arrays(file).items()}
                 renamed = {name.replace("/", "."): array for name, array in arrays.items() if name[:1] != "#"}

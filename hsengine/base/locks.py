@@ -17,7 +17,8 @@ try:
 except ImportError:  # pragma: no cover
     fcntl = None  # type: ignore[assignment]
 
-_UNKNOWN = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EINVAL)
+UNKNOWN = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EINVAL)
+"""What file systems without locks say."""
 # A folder that is replaced each time while its lock is waited for.
 _ATTEMPTS = 100
 
@@ -85,7 +86,7 @@ def taken(handle: int) -> bool:
     except BlockingIOError:
         return False
     except OSError as error:
-        if error.errno in _UNKNOWN:
+        if error.errno in UNKNOWN:
             raise UnsupportedError from error
         raise
     return True

@@ -183,3 +183,12 @@ def test_a_repository_of_the_hub_is_fetched_by_its_package(model, monkeypatch):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(UserError, match="needs the package huggingface_hub"):
         sources.local("hf://owner/name")
+
+
+def test_a_state_folder_that_cannot_be_written_is_named_with_the_remedy(server, model, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("HYPEROBJECT_STATE", str(tmp_path / "file" / "below"))
+    address = f"{server}/model/model.safetensors#sha256={sha256(model / 'model.safetensors')}"
+    with pytest.raises(UserError, match=r"cannot hold what is fetched \(.*set HYPEROBJECT_STATE"):
+        sources.local(address)
+    assert Handler.asked == []

@@ -232,3 +232,19 @@ def test_real_captures_are_read(shared: Path) -> None:
         cube = open_cube(path)
         assert cube.on_grid()
         assert np.isfinite(cube.values).all()
+
+
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.ENOSYS])
+def test_files_are_read_where_the_file_system_refuses_locks(tmp_path, monkeypatch, code):
+    cube = Cube(np.full((2, 3, 4), 0.5, np.float32), np.array([500.0, 600.0]), "made up")
+    hdf5.write(tmp_path / "cube.h5", cube)
+    genuine = h5py.File
+
+    def without_locks(name, *given, locking=None, **options):
+        if locking is not False:
+            raise OSError(code, f"unable to lock file, errno = {code}")
+        return genuine(name, *given, locking=locking, **options)
+
+    monkeypatch.setattr(h5py, "File", without_locks)
+    assert np.array_equal(hdf5.read(tmp_path / "cube.h5").values, cube.values)
+    assert np.array_equal(hdf5.load(tmp_path / "cube.h5").values, cube.values)
