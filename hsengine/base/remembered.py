@@ -13,11 +13,14 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from hsengine.base import locks
 from hsengine.base.paths import state_folder
 
 # A file changed again within this time of its last change could keep its time stamp on coarse file systems.
 _SETTLED_SECONDS = 2.0
 _BATCH = 64
+# For another run that writes; its batches take milliseconds.
+_WAIT_SECONDS = 30.0
 
 
 class Stamp(NamedTuple):
@@ -41,6 +44,18 @@ def stamp(path: str | os.PathLike[str]) -> Stamp | None:
     except OSError:
         return None
     return Stamp(os.path.realpath(path), status.st_size, status.st_mtime_ns, status.st_ino)
+
+
+def _has_locks(folder: Path) -> bool:
+    """Whether the file system knows locks: where it does not, SQLite takes that for a lock that another holds."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        locks.taken(handle)
+    except locks.UnsupportedError:
+        return False
+    finally:
+        os.close(handle)
+    return True
 
 
 def store_path(name: str) -> Path:
@@ -78,6 +93,7 @@ class Store:
             row = self._connection.execute(question, (*file, kind)).fetchone()
             return json.loads(row[0]) if row else None
         except sqlite3.OperationalError:
+            self._do_without()
             return None
         except sqlite3.DatabaseError:
             self._begin_anew()
@@ -95,7 +111,9 @@ class Store:
     def _open(self, again: bool = True) -> None:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._connection = sqlite3.connect(self._path, timeout=30.0)
+            if not _has_locks(self._path.parent):
+                return
+            self._connection = sqlite3.connect(self._path, timeout=_WAIT_SECONDS)
             # A store that a crash damages is begun anew: nothing waits for the disk.
             self._connection.execute("PRAGMA synchronous=OFF")
             with self._connection:
@@ -104,14 +122,18 @@ class Store:
                     " kind TEXT, value TEXT, PRIMARY KEY (path, kind))"
                 )
         except (OSError, sqlite3.OperationalError):
-            self._connection = None
+            self._do_without()
         except sqlite3.DatabaseError:
             self._begin_anew(again)
 
-    def _begin_anew(self, again: bool = True) -> None:
+    def _do_without(self) -> None:
+        """Give the store up for this run: each further question would wait as long as the one that failed."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+    def _begin_anew(self, again: bool = True) -> None:
+        self._do_without()
         if again:
             for leftover in self._path.parent.glob(self._path.name + "*"):
                 leftover.unlink(missing_ok=True)
@@ -125,6 +147,6 @@ class Store:
             with self._connection:
                 self._connection.executemany("INSERT OR REPLACE INTO known VALUES (?, ?, ?, ?, ?, ?)", pending)
         except sqlite3.OperationalError:
-            return
+            self._do_without()
         except sqlite3.DatabaseError:
             self._begin_anew()

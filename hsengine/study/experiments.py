@@ -127,7 +127,8 @@ def is_running(name: str) -> bool:
             fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
-    except FileNotFoundError:
+    except OSError:
+        # There is no log, or the file system knows no locks.
         return False
     return False
 

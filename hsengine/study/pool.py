@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
+import contextlib
 import os
 import shutil
 import signal
@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
+from hsengine.base import locks
 from hsengine.base.wording import some
 from hsengine.study import experiments
 from hsengine.study.calls import environment, overrides, reason
@@ -149,10 +150,9 @@ def _copies() -> Path:
 
 
 def _held(log: IO[bytes]) -> bool:
-    try:
-        fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
+    # Where the file system knows no locks, nobody can be waited for.
+    with contextlib.suppress(locks.UnsupportedError):
+        return locks.taken(log.fileno())
     return True
 
 

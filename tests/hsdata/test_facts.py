@@ -1,3 +1,5 @@
+import errno
+import fcntl
 import itertools
 import os
 import sqlite3
@@ -113,3 +115,28 @@ def test_the_hash_does_not_depend_on_strips_or_memory_order(height, width, cuts,
 def test_shape_is_part_of_the_hash():
     values = np.zeros((2, 3, 4), np.float32)
     assert facts.content_hash(values) != facts.content_hash(values.reshape(2, 4, 3))
+
+
+def test_where_files_cannot_be_locked_nothing_is_remembered_and_nothing_waited_for(files, reads, monkeypatch):
+    def refused(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refused)
+    # SQLite would wait for a lock that is not there.
+    monkeypatch.setattr(sqlite3, "connect", lambda *_, **__: pytest.fail("opened"))
+    assert facts.of_files(files) == facts.of_files(files)
+    assert len(reads) == 4
+
+
+def test_a_store_that_another_holds_is_waited_for_once(files, reads, monkeypatch):
+    facts.of_files(files)
+    monkeypatch.setattr(remembered, "_WAIT_SECONDS", 0.01)
+    asked = []
+    genuine = remembered.Store._do_without
+    monkeypatch.setattr(remembered.Store, "_do_without", lambda store: (asked.append(store), genuine(store)))
+    with sqlite3.connect(remembered.store_path(facts.STORE), isolation_level=None) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        facts.of_files(files)
+        other.execute("ROLLBACK")
+    assert len(reads) == 4
+    assert len(asked) <= 2
