@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import pandas as pd
 
 from hsengine.evaluate import shown
-from hstasks.biomass import baselines, split
-from hstasks.biomass.params import DataParams, Split, Strategy
+from hstasks.biomass import baselines, frozen, split
+from hstasks.biomass.params import Params, Split, Strategy
 
 STRATEGIES: tuple[Strategy, ...] = ("image", "group", "state")
 
@@ -31,13 +31,17 @@ class Summary:
         )
 
 
-def run(params: DataParams) -> Summary:
+def run(params: Params) -> Summary:
     """Score all closed forms of the catalog's training images.
 
     Raises:
         UserError: there is no catalog, or it cannot be divided so.
     """
-    return Summary(compared(split.training_rows(), params.split))
+    rows = split.training_rows()
+    forms = dict(baselines.FORMS)
+    if params.frozen.backbone or params.frozen.file:
+        forms["frozen_ridge"] = baselines.feature_ridge(frozen.vectors(rows, params.frozen))
+    return Summary(compared(rows, params.split, forms))
 
 
 def compared(

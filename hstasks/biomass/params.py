@@ -246,6 +246,17 @@ class Pseudo(Section):
     share: float = Field(0.25, gt=0.0)
 
 
+class Frozen(Section):
+    """The closed form on frozen features that `hstasks baselines` shows: of a network, or of a file of them."""
+
+    # Any of timm that ends in a pooled vector; none: no such form, unless there is a file.
+    backbone: str | None = None
+    weights: str = "pretrained"
+    # A .npz with image_path (n,) and features (n, D).
+    file: str | None = None
+    input: Input = Input(size=224)
+
+
 class Stack(Section):
     """What `hstasks stack` weighs against each other."""
 
@@ -271,4 +282,5 @@ class Params(DataParams):
     curriculum: Curriculum = Curriculum()
     pseudo: Pseudo = Pseudo()
     predict: Predict = Predict()
+    frozen: Frozen = Frozen()
     stack: Stack = Stack()
