@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from hsengine.base import paths
@@ -154,7 +154,7 @@ def run(
     curves = place / paths.CURVES.name
     return pages.make(
         _project(),
-        plain | {"site": _by_site(tally)},
+        plain,
         "tiles",
         own(tally, {name: shown[name] for name in wanted}, found, chosen.evaluate.seam),
         content.ranked(
@@ -168,7 +168,7 @@ def run(
             "the errors are, then all scores, what was run and what it cost."
         ),
         places=Places(stages.model(chosen), curves, curves / paths.THROUGHPUT.name),
-        further=[_classes(found), *_stages(summary)],
+        further=[_classes(found, tally), *_stages(summary)],
         file=file,
         params_file=params_file,
     )
@@ -180,16 +180,7 @@ def _project() -> Any:
     return PROJECT
 
 
-def _by_site(tally: Tally) -> dict[str, Any]:
-    counts = pd.Series([row["site"] for row in tally.rows]).value_counts()
-    return {
-        site: {name: measures(matrix)[name] for name in (MEASURE, "mF1_excluding_bg", "OA")}
-        | {"tiles": int(counts[site])}
-        for site, matrix in sorted(tally.sites.items())
-    }
-
-
-def _classes(found: Mapping[str, Any]) -> Section:
+def _classes(found: Mapping[str, Any], tally: Tally) -> Section:
     kinds = ("iou", "f1", "precision", "recall")
     rows = [
         [name, *(content.number(found[f"per_class_{kind}"][k]) for kind in kinds), str(found["support"][k])]
@@ -197,7 +188,16 @@ def _classes(found: Mapping[str, Any]) -> Section:
         if k != BACKGROUND
     ]
     source = f"{paths.METRICS}, from one confusion matrix over the validation"
-    return Section("Classes", [Table(["class", "IoU", "F1", "precision", "recall", "pixels"], rows, source)])
+    classes = Table(["class", "IoU", "F1", "precision", "recall", "pixels"], rows, source, "By class")
+    counts = Counter(row["site"] for row in tally.rows)
+    sites = []
+    for site, matrix in sorted(tally.sites.items()):
+        values = measures(matrix)
+        sites.append([site, *(content.number(values[name]) for name in aggregate.RANKED), str(counts[site])])
+    source = "the model's predictions of the validation tiles, made again for this page; a confusion matrix a site"
+    return Section(
+        "Classes and sites", [classes, Table(["site", *aggregate.RANKED, "tiles"], sites, source, "By site")]
+    )
 
 
 def _stages(summary: Path) -> list[Section]:
