@@ -160,7 +160,9 @@ def state(folder: str | Path, which: str = "best") -> dict[str, Tensor]:
         return safetensors.torch.load(file.read_bytes())
     except FileNotFoundError:
         raise UserError(f"{folder} has no checkpoint '{which}': there is no {file.name} in it.") from None
-    except (safetensors.SafetensorError, OSError) as error:
+    except OSError as error:
+        raise UserError(f"{file} cannot be read ({error.strerror}): check its permissions.") from error
+    except safetensors.SafetensorError as error:
         raise UserError(f"{file} cannot be read ({error}): train again, or get the file again.") from error
 
 

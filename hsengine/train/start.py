@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -94,6 +95,8 @@ def _file(start: str) -> Path:
             "and name that."
         )
     file = place / BEST if place.is_dir() else place
+    if file.is_file() and not os.access(file, os.R_OK):
+        raise UserError(f"train.start: {file} cannot be read: check its permissions.")
     if not file.is_file():
         raise UserError(
             f"train.start: there are no weights in {place} (no {BEST}): name the folder of a trained model, or set "

@@ -1,6 +1,9 @@
 """The folder of a trained model, whatever the model."""
 
+import errno
 import json
+import os
+from pathlib import Path
 
 import pytest
 import torch
@@ -70,3 +73,16 @@ def test_a_record_is_checked_entry_by_entry(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"model": {"name": 3}, "checkpoints": [], "more": 1}))
     with pytest.raises(UserError, match=r"model\.name: 3 is not allowed(.|\n)*checkpoints: \[\] is not allowed"):
         folder.read(tmp_path, folder.Record)
+
+
+def test_weights_that_may_not_be_read_are_told_from_damaged_ones(tmp_path, line, monkeypatch):
+    folder.save(tmp_path / "model", {"best": line.state_dict()}, CONFIG)
+
+    def refused(file):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(file))
+
+    monkeypatch.setattr(Path, "read_bytes", refused)
+    with pytest.raises(
+        UserError, match=r"model\.safetensors cannot be read \(Permission denied\): check its permissions"
+    ):
+        folder.state(tmp_path / "model")
