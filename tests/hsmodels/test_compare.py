@@ -133,3 +133,13 @@ def test_a_folder_of_the_users_is_never_replaced(here):
     with pytest.raises(UserError, match="holds something else than a comparison"):
         compare.run(PARAMS, [Path("exact"), Path("noisy")], folder=Path("mine"))
     assert Path("mine/notes.txt").read_text() == "mine"
+
+
+def test_the_page_shows_differences_and_cubes(here, opened):
+    compare.run(PARAMS, [Path("noisy"), Path("exact")])
+    page = opened(compare.FOLDER / comparison.PAGE)
+    page.wait_for_selector("canvas")
+    page.wait_for_selector(".js-plotly-plot")
+    text = page.inner_text("body")
+    assert "exact - noisy" in text and "Samples that decide" in text
+    assert "the mean would not be of that sign" in text
