@@ -51,7 +51,8 @@ class Difference:
         by_groups: the same over whole groups of samples; None for fewer than two.
         groups: how many there are.
         each: of every sample, the greatest magnitude first.
-        deciding: the fewest samples without which the mean would be of the other sign or 0; all but one at most.
+        deciding: the fewest samples without which the mean would be of the other sign or 0; empty where none do,
+            since no sample speaks against the rest.
     """
 
     first: str
@@ -79,6 +80,8 @@ class Difference:
             parts.append(f"{told} over {count} {what}")
         if self.deciding:
             parts.append(f"decided by {len(self.deciding)} of {len(self.each)} samples: {some(list(self.deciding))}")
+        elif self.mean:
+            parts.append("no sample speaks against it")
         return "; ".join(parts)
 
 
@@ -149,11 +152,11 @@ def _deciding(ids: Sequence[str], values: NDArray[np.float64]) -> list[str]:
     found: list[str] = []
     left = float(values.sum())
     for place in order[:-1] if sign else []:
-        if sign * left <= 0:
-            break
         left -= float(values[place])
         found.append(ids[place])
-    return found
+        if sign * left <= 0:
+            return found
+    return []
 
 
 def of_table(

@@ -87,6 +87,8 @@ def deciding(measure: str, found: Sequence[Difference], source: str) -> Section:
             f"Without {', '.join(one.deciding[:_SHOWN])}{' and others' if len(one.deciding) > _SHOWN else ''} "
             f"({len(one.deciding)} of {len(one.each)} samples) the mean would not be of that sign."
             if one.deciding
+            else "No sample speaks against the mean."
+            if one.mean
             else "There is no difference to decide."
         )
         trace = {"type": "bar", "x": [name for name, _ in shown], "y": [value for _, value in shown]}

@@ -82,7 +82,5 @@ def test_weights_that_may_not_be_read_are_told_from_damaged_ones(tmp_path, line,
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(file))
 
     monkeypatch.setattr(Path, "read_bytes", refused)
-    with pytest.raises(
-        UserError, match=r"cannot be read \(Permission denied\): check its permissions"
-    ):
+    with pytest.raises(UserError, match=r"cannot be read \(Permission denied\): check its permissions"):
         folder.state(tmp_path / "model")
