@@ -56,7 +56,7 @@ def test_the_parameter_file_says_everything_that_is_by_default(folder):
     found.project.check(params)
 
 
-@pytest.mark.parametrize("name", ["published", "ours"])
+@pytest.mark.parametrize("name", ["published", "ours", "parameters"])
 def test_a_recipe_is_a_training_that_can_be_made(folder, name):
     models = set(read_yaml("params.yaml")["models"])
     assert RUNNER.invoke(cli.app, ["recipe", "apply", name]).exit_code == 0
