@@ -1,7 +1,7 @@
 """The verb `stack`: several models as one, weighed by their out-of-fold predictions only.
 
-One weight of at least 0 for each member, found by least squares on the rows of the competition's measure (Breiman 1996,
-"Stacked regressions"). All targets share it, so that the identities hold. The score printed is of weights that were
+Weights of at least 0 that sum to 1, found by least squares on the rows of the competition's measure (Breiman 1996,
+"Stacked regressions"). All targets share them, so that the identities hold. The score printed is of weights that were
 found without the fold that they are scored on.
 """
 
@@ -93,12 +93,19 @@ def measured(said: Mapping[str, Floats], truth: Floats, folds: NDArray[np.int64]
 
 
 def weights(each: Floats, truth: Floats) -> Floats:
-    """(m,) weights of at least 0 of members' grams (m, n, 5), by least squares on the measure's rows."""
+    """(m,) weights of at least 0 that sum to 1, of members' grams (m, n, 5), by least squares on the measure's rows.
+
+    Weights of any sum would scale grams by what these folds' groups happen to weigh.
+    """
     from scipy.optimize import nnls
 
     share = np.sqrt(np.array(list(WEIGHTS.values())))
-    found: Floats = nnls((each * share).reshape(len(each), -1).T, (truth * share).ravel())[0]
-    return found
+    columns, wanted = (each * share).reshape(len(each), -1).T, (truth * share).ravel()
+    # One more row, heavy enough to be kept: the sum.
+    heavy = 1e4 * float(np.abs(columns).max(initial=1.0))
+    columns = np.concatenate([columns, np.full((1, len(each)), heavy)])
+    found: Floats = nnls(columns, np.append(wanted, heavy))[0]
+    return found / found.sum()
 
 
 def out_of_fold(member: Path) -> pd.DataFrame:

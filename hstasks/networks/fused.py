@@ -112,8 +112,9 @@ class FusedRegression(nn.Module):
         if not self.three:
             return Told(means, log_var, extra)
         scale: Any = self.scale
-        base = metadata[:, self.metadata_dim : self.metadata_dim + 3] if self.residual else self.start
-        begin = torch.as_tensor(base / scale[:3]).clamp_min(_LEAST)
+        start: Any = self.start
+        base = metadata[:, self.metadata_dim : self.metadata_dim + 3] if self.residual else start
+        begin: Tensor = (base / scale[:3]).clamp_min(_LEAST)
         parts = F.softplus(torch.log(torch.expm1(begin)) + means[:, :3]) * scale[:3]
         green, dead, clover = parts.unbind(dim=1)
         gdm = green + clover

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,9 @@ from hypothesis import strategies as st
 import hstasks.biomass.params as p
 from hsengine.base.errors import UserError
 from hstasks import networks
-from hstasks.biomass import evaluate, predict, submit, train
+from hstasks.biomass import evaluate, folds, predict, prediction, pseudo, split, stack, submit, train
 from hstasks.biomass.layout import TARGETS
+from hstasks.images import split as splits
 
 
 @settings(max_examples=8)
@@ -51,6 +53,41 @@ def test_a_training_is_evaluated_submitted_and_predicts_a_folder(project: p.Para
     again = pd.read_csv("there.csv").set_index("sample_id")["target"]
     np.testing.assert_allclose(again[rows["sample_id"]].to_numpy(), rows["target"].to_numpy(), atol=2e-4)
     assert len(TARGETS) * 12 == len(again)
+    written = {path.name for path in Path("outputs/evaluation").iterdir()}
+    assert written >= {"history.json", "config.json", "metadata_info.json", "validation_constraint_metrics.json"}
+    assert [row["epoch"] for row in json.loads(Path("outputs/evaluation/history.json").read_text())] == [0]
+    many = {"crops": 2, "layouts": ["whole"], "dropout_passes": 2, "combine": "median"}
+    each, _ = prediction.each_view([Path("outputs/model")], split.training_rows(), p.Predict(**many))
+    assert len(each) == 2 * 2 * (4 + 2)
+    again_each, _ = prediction.each_view([Path("outputs/model")], split.training_rows(), p.Predict(**many))
+    np.testing.assert_array_equal(each, again_each)
+
+
+def test_folds_are_pooled_stacked_and_label_the_test_images(project: p.Params) -> None:
+    params = project.model_copy(update={"backbone": "bag17", "loss": p.Loss(weights="spread")})
+    metrics = folds.run(params).metrics
+    rows = split.training_rows()
+    assert metrics["images"] == len(rows)
+    stacked = stack.run(params.model_copy(update={"stack": p.Stack(members=["outputs/folds"], forms=["means"])}))
+    assert stacked.metrics["members"]["outputs/folds"] == pytest.approx(metrics["R2"], abs=1e-9)
+    assert len(pd.read_csv("outputs/stack/submission.csv")) == len(TARGETS) * 12
+    labelling = p.Pseudo(models=["outputs/folds/fold-0/model"], grams=1e3, share=1e3)
+    assert pseudo.run(params.model_copy(update={"pseudo": labelling})).taken == 12
+    work = train.prepare(params)
+    assert work.counts[0] == sum(fold != 0 for fold in splits.load().folds.values()) + 12
+    other = p.Pseudo(models=["outputs/folds/fold-1/model"])
+    with pytest.raises(UserError, match="another split or fold"):
+        pseudo.run(params.model_copy(update={"pseudo": other}))
+
+
+@pytest.mark.parametrize("fusion", ["none", "mlp", "perceiver"])
+def test_networks_can_be_traced_for_any_batch(fusion: str) -> None:
+    options = {"latent_dim": 8, "num_latents": 2, "num_layers": 1, "num_heads": 2} if fusion == "perceiver" else {}
+    given_ = {"backbone": "bag17", "weights": "random", "fusion": fusion, "metadata_dim": 4, "options": options}
+    network = networks.build("fused", given_, 3, 5).eval()
+    traced = torch.jit.trace(network, (torch.rand(2, 2, 3, 32, 32), torch.rand(2, 4)))
+    views, known = torch.rand(5, 2, 3, 32, 32), torch.rand(5, 4)
+    torch.testing.assert_close(traced(views, known)[0], network(views, known).grams, rtol=1e-6, atol=1e-5)
 
 
 def test_heads_that_do_not_divide_the_width_are_refused(project: p.Params) -> None:
