@@ -23,7 +23,7 @@ import torch
 from torch import nn
 
 from hsdata.formats import image, mosaic
-from hsdata.layout import MODALITIES, modality_of
+from hsdata.layout import INPUT_MODALITY, MODALITIES, modality_of
 from hsengine import folder as folders
 from hsengine.base import code
 from hsengine.base.errors import UserError
@@ -209,12 +209,16 @@ def _copy_code(to: Path) -> None:
 
 def _tile(predictor: predictors.Predictor) -> tuple[int, int]:
     """The side of what is taken whole, in input pixels, and the bytes that it takes of a GPU's memory."""
-    channels = 1 if predictor.track == 1 else 3
+    channels = 1 if _sees_mosaics(predictor) else 3
     found = [bundle_memory.largest_tile(member, channels, MEMORY_LIMIT, _TILES) for member in predictor.members]
     # Members work one after the other, but all weights are there at once.
     held = sum(value.numel() * value.element_size() for member in predictor.members for value in _values(member))
     side = min(side for side, _ in found)
     return side, max(needed for _, needed in found) + (held if len(found) > 1 else 0)
+
+
+def _sees_mosaics(predictor: predictors.Predictor) -> bool:
+    return modality_of(predictor.track, predictor.input) == INPUT_MODALITY[1]
 
 
 def _values(model: nn.Module) -> list[torch.Tensor]:
@@ -226,7 +230,7 @@ def _seconds(predictor: predictors.Predictor) -> float:
     sides = (64, 128)
     taken = []
     for side in sides:
-        batch = trials.random([(1 if predictor.track == 1 else 3, side, side)])[0]
+        batch = trials.random([(1 if _sees_mosaics(predictor) else 3, side, side)])[0]
         started = time.perf_counter()
         output = predictor(batch)
         taken.append(time.perf_counter() - started)
@@ -234,6 +238,7 @@ def _seconds(predictor: predictors.Predictor) -> float:
 
 
 def _readme(predictor: predictors.Predictor, names: Sequence[str], tile: int, memory: int, seconds: float) -> str:
+    modality = modality_of(predictor.track, predictor.input)
     rows = [
         f"| `{name}/` | {record['title']}, checkpoint '{record['checkpoint']['which']}' |"
         for name, record in zip(names, predictor.records, strict=True)
@@ -243,7 +248,7 @@ def _readme(predictor: predictors.Predictor, names: Sequence[str], tile: int, me
         bands=len(predictor.wavelengths),
         first=predictor.wavelengths[0],
         last=predictor.wavelengths[-1],
-        what="RGGB mosaics" if predictor.track == 1 else "RGB images of half the cube's size",
+        what=MODALITIES[modality].what,
         takes=MODALITIES[modality_of(predictor.track, predictor.input)].what,
         python=f"{sys.version_info.major}.{sys.version_info.minor}",
         tile=tile,
@@ -265,7 +270,7 @@ def _check(bundle: Path, models: list[Path], predictor: predictors.Predictor, we
         place = Path(folder)
         (place / "inputs").mkdir()
         values = trials.random([(3, *_TRIED)])[0].numpy()
-        if predictor.track == 1:
+        if _sees_mosaics(predictor):
             mosaic.write(place / "inputs" / "trial.npy", values[0])
         else:
             image.write(place / "inputs" / "trial.png", values)

@@ -163,9 +163,15 @@ def read(place: Place, store: Store) -> Object:
 
 def key_of(chosen: Sequence[Member], settings: Predict, *asked: Any) -> str:
     """A hash of all that scores follow from: weights, sights, views, code, and what is asked."""
-    weights = [file_hash(Path(member.name, folders.file_of(member.record["checkpoint"]["which"]))) for member in chosen]
+    weights = [file_hash(_weights(member)) for member in chosen]
     sights = [member.sight.to_dict() for member in chosen]
     return incremental.key_of(weights, sights, settings.d4, code.code_hash([__name__]), *asked)
+
+
+def _weights(member: Member) -> Path:
+    place = Path(member.name)
+    exported = description.is_exported(place)
+    return place if exported else place / folders.file_of(member.record["checkpoint"]["which"])
 
 
 def answered(
