@@ -167,6 +167,8 @@ def opened(chromium: Any) -> Iterator[Callable[..., Any]]:
 
     def opening(file: Path, *, width: int = 1200, **options: Any) -> Any:
         context = chromium.new_context(viewport={"width": width, "height": 900}, offline=True, **options)
+        # A busy machine is no fault of the page.
+        context.set_default_timeout(120_000)
         contexts.append(context)
         page = context.new_page()
         page.on("console", lambda message: said.append(message.text))

@@ -14,10 +14,11 @@ from hsengine.base import paths
 from hsengine.base.files import file_hash
 from hsengine.project import Project
 from hsengine.report import content
-from hsengine.report.page import Page, Part, Section, asset, filled, write
+from hsengine.report.page import Note, Page, Part, Section, asset, filled, write
 
 _PACKAGE = "hstasks.report"
 PARAMS = Path("params.yaml")
+_UNMEASURED = Section("Cost", [Note("The training of this model did not note what it cost.")])
 
 __loads__ = ("hstasks/report/assets/tasks.css", "hstasks/report/assets/gallery.js")
 
@@ -109,7 +110,7 @@ def make(
         samples,
         content.curves(watched or leading, where.curves),
         content.run(project, folders.record(where.model), params_file),
-        content.cost(where.throughput),
+        content.cost(where.throughput) if where.throughput.is_file() else _UNMEASURED,
     ]
     page = Page(
         title=f"{run['model']}, {project.name}: {leading} {content.number(metrics[leading])}",

@@ -148,6 +148,9 @@ def test_the_last_scores_are_shown_as_a_table(folder, monkeypatch, capsys):
     shown = RUNNER.invoke(cli.app, ["summary"]).output
     assert "0.5123" in shown
     assert shown.index("coverage 2") < shown.index("coverage 10")
+    assert "report.html" not in shown
+    Path("outputs/report.html").write_text("")
+    assert "outputs/report.html" in RUNNER.invoke(cli.app, ["summary"]).output
     Path("outputs/metrics.json").write_text("{}")
     ended, _ = _run(monkeypatch, capsys, "summary")
     assert "run it again" in str(ended)

@@ -56,3 +56,30 @@ def test_a_page_opens_without_network_in_both_schemes_on_any_screen(tmp_path, op
     before = page.evaluate("getComputedStyle(document.body).backgroundColor")
     page.locator("#theme").press("Enter")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") != before
+
+
+def test_charts_wait_for_what_is_looked_at_first(tmp_path, opened):
+    chart = Chart({"data": [{"x": [1, 2], "y": [3, 4]}], "layout": {}})
+    script = (
+        "Report.first(Report.inflate('numbers').then((bytes) => new Promise((resolve) => {"
+        " document.body.dataset.sum = bytes.reduce((sum, byte) => sum + byte, 0); window.finish = resolve; })));"
+    )
+    page_ = Page(
+        "A result", "", [Section("Charts", [chart])], scripts=[script], data={"numbers": packed(bytes([3, 4]))}
+    )
+    write(page_, tmp_path / "page.html")
+    text = (tmp_path / "page.html").read_text()
+    assert text.index('id="numbers"') < text.index('id="plotly"')
+    page = opened(tmp_path / "page.html")
+    page.wait_for_selector("body[data-sum='7']")
+    assert page.evaluate("typeof Plotly") == "undefined"
+    page.evaluate("window.finish()")
+    page.wait_for_selector(".chart .main-svg")
+
+
+def test_data_that_the_page_does_not_have_is_named(tmp_path, opened):
+    script = "Report.inflate('absent').catch((error) => { document.body.dataset.said = error.message; });"
+    write(Page("A result", "", [], scripts=[script]), tmp_path / "page.html")
+    page = opened(tmp_path / "page.html")
+    page.wait_for_selector("body[data-said]")
+    assert "absent" in page.evaluate("document.body.dataset.said")

@@ -69,9 +69,7 @@ def test_objects_are_shown_with_their_bands_on_a_phone_too(rows, opened):
     assert page.locator(".panels figure").count() == 6
     page.locator("#kind").select_option(MISSED)
     lenses = sorted((row for row in rows if row["label"] == "1"), key=lambda row: float(row["prob"]))
-    page.wait_for_function(
-        f"document.getElementById('object-facts').textContent.startsWith('{lenses[0]['id']}')", timeout=5000
-    )
+    page.wait_for_function(f"document.getElementById('object-facts').textContent.startsWith('{lenses[0]['id']}')")
     slide(page, "threshold", 0)
     assert "found" in page.locator("#object-facts").text_content()
 
