@@ -69,6 +69,7 @@ def run(
             "task": said.task,
             "model": config["model"],
             "checkpoint": config["checkpoint"],
+            "padding": getattr(network, "multiple", 1),
             "before": export_inputs.before(config),
             "after": export_inputs.after(folder, config),
             "record": {**config, "params": params, "checkpoints": _one(config)},
@@ -106,7 +107,8 @@ class _Grams(nn.Module):
 def _masks(network: nn.Module, config: dict[str, Any], real: list[export_inputs.Real]) -> _Made:
     channels, side = config["model"]["in_channels"], export_inputs.side(config)
     own = getattr(network, "multiple", None)
-    multiples = [own] if own else [multiple for multiple in _MULTIPLES if side is None or side % multiple == 0]
+    multiples = [1] if own == 1 else []
+    multiples += [n for n in ([own] if own not in (None, 1) else _MULTIPLES) if side is None or side % n == 0]
     axes: list[Axes] = [[{0: Axis(name="batch"), **_sides(multiple, 2)}] for multiple in multiples or [1]]
     most = max(multiples or [1])
     samples = [*_random((channels,), most), *_one_size((channels,), side or 2 * most)]

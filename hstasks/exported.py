@@ -14,18 +14,16 @@ from hstasks.networks.output import Output
 
 
 class _Masks(nn.Module):
-    """Images of any size, padded at the lower and right edges to what the file takes, and cut back."""
+    """Images are padded at the lower and right edges, and logits cut back, where the network itself did so."""
 
     def __init__(self, net: Exported):
         super().__init__()
         self.net = net
-        self.multiples = [
-            next((axis.multiple for axis in net.said.axes if axis.name == name), 1) for name in ("height", "width")
-        ]
+        self.multiple = int((net.said.model_extra or {}).get("padding", 1))
 
     def forward(self, image: Tensor) -> Output:
         height, width = image.shape[-2:]
-        below, right = -height % self.multiples[0], -width % self.multiples[1]
+        below, right = -height % self.multiple, -width % self.multiple
         padded = F.pad(image, (0, right, 0, below), mode="replicate") if below or right else image
         logits, *presence = self.net(padded)
         return Output(logits[..., :height, :width], (), presence[0] if presence else None)
