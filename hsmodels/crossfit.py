@@ -62,7 +62,8 @@ class CrossFitted:
     """
 
     def __init__(self, bases: Sequence[nn.Module], folds: Sequence[Sequence[int]]) -> None:
-        self._bases = [base.eval().requires_grad_(False) for base in bases]
+        # As they compute while a model is trained.
+        self._bases = [base.train().requires_grad_(False) for base in bases]
         self._fold = {place: number for number, places in enumerate(folds) for place in places}
 
     @torch.no_grad()

@@ -171,6 +171,7 @@ def _record(predictor: Predictor, same: bool | None) -> dict[str, Any]:
         "weights": "mean" if settings.weights == "mean" else "fitted per band on the other held-out images",
         "tta": settings.tta,
         "floor": settings.floor,
+        "consistent": settings.consistent,
         "tile": settings.tile or 0,
         "precision": settings.precision,
         "same_division": same,
@@ -201,11 +202,13 @@ def fit_baseline(name: str, rows: pd.DataFrame, predictor: Predictor) -> Callabl
         predictor: what it stands beside: the track, the bands, and how predictions are finished.
     """
     training = Frames(rows[~rows["synthetic"]], predictor.track, input=predictor.input)
-    settings = predictor.settings.model_copy(update={"tta": False, "models": [], "weights": "mean", "precision": "no"})
+    settings = predictor.settings.model_copy(
+        update={"tta": False, "models": [], "weights": "mean", "precision": "no", "consistent": False}
+    )
     model = zoo.for_track(name, predictor.track, {}, bands=len(predictor.wavelengths), input=predictor.input)
     zoo.fit(model.to(predictor.device), _batches(training, f"fitting {name}", predictor.device))
     model.eval()
-    return lambda input: reconstruct(model, input.to(predictor.device), settings)
+    return lambda input: reconstruct(model, input.to(predictor.device), settings, predictor.wavelengths)
 
 
 def _batches(frames: Frames, label: str, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:

@@ -44,6 +44,8 @@ class Predict(Section):
 
     checkpoint: Literal["best", "last"] = "best"
     floor: float = Field(0.001, ge=0.0, lt=1.0)
+    # Correct predictions until the standard observer's camera makes the input of them.
+    consistent: bool = False
     tile: int | None = Field(None, ge=16, multiple_of=8)
     overlap: int | None = Field(None, ge=0)
     tta: bool = False

@@ -20,7 +20,7 @@ from hsdata.cube import BAND_GRID
 from hsdata.params import Augment
 from hsengine.train.task import Batch, Direction, Row, Task, means
 from hsmodels import crossfit, losses, pictures, scoring, zoo
-from hsmodels.inference import device_of, finish
+from hsmodels.inference import device_of, finished
 from hsmodels.params import Params
 from hsmodels.resident import ResidentSamples
 
@@ -99,8 +99,8 @@ class Reconstruction(Task):
         loss, parts = self.loss(prediction, truth)
         columns = {"loss": loss, **parts}
         if full:
-            finished = finish(prediction, self.params.predict.floor)
-            columns |= scoring.values(truth, finished, self.wavelengths, self.target)
+            made = finished(prediction, batch["input"], self.params.predict, self.wavelengths)
+            columns |= scoring.values(truth, made, self.wavelengths, self.target)
         return [{name: float(values[i]) for name, values in columns.items()} for i in range(len(truth))]
 
     def summary(self, rows: Sequence[Row]) -> dict[str, float]:
@@ -118,7 +118,8 @@ class Reconstruction(Task):
         """Truth, prediction, error and spectra of a held-out sample, in one picture."""
         if self.target != layout.CUBES:
             return {}
-        prediction = finish(self._prediction(model, batch).float(), self.params.predict.floor)
+        prediction = self._prediction(model, batch).float()
+        prediction = finished(prediction, batch["input"], self.params.predict, self.wavelengths)
         truth = batch["target"][0].cpu().numpy()
         figure = pictures.comparison(truth, prediction[0].cpu().numpy(), self.wavelengths)
         return {"comparison": pictures.pixels(figure)}

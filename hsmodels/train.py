@@ -84,7 +84,7 @@ def configuration(params: Params) -> dict[str, Any]:
         "loss": params.loss.model_dump(mode="json"),
         "augment": params.augment.model_dump(mode="json"),
         "convert": params.convert.model_dump(mode="json"),
-        "predict": {"floor": params.predict.floor},
+        "predict": {"floor": params.predict.floor, "consistent": params.predict.consistent},
     }
 
 

@@ -6,13 +6,17 @@ Validation, evaluation, prediction and submission all come through `finish`, and
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from hsdata.batches.augment import mosaic_dihedral, undo_mosaic_dihedral
+from hsdata.cube import BAND_GRID
 from hsengine.base.errors import UserError
 from hsengine.predict import run
 from hsengine.predict.views import DIHEDRAL, View, views_of
+from hsmodels.inference.consistency import consistent
 from hsmodels.params import Predict
 from hsmodels.zoo.composed import bias_of
 
@@ -20,24 +24,45 @@ MOSAIC_DIHEDRAL = views_of(mosaic_dihedral, undo_mosaic_dihedral, range(8))
 """All flips and turns of an RGGB plane that are RGGB again."""
 
 
-def reconstruct(model: nn.Module, input: Tensor, settings: Predict) -> Tensor:
+def reconstruct(model: nn.Module, input: Tensor, settings: Predict, wavelengths: ArrayLike = BAND_GRID) -> Tensor:
     """The finished cubes of a batch, by the settings of `params.yaml`.
 
     Args:
         model: from (B, C, h, w) to (B, bands, H, W).
         input: (B, C, h, w) or (C, h, w), as the track's files hold it, in [0, 1].
-        settings: floor, tiles, test-time augmentation, precision.
+        settings: floor, tiles, test-time augmentation, precision, consistency.
+        wavelengths: (bands,) nm.
 
     Returns:
         (B, bands, H, W) or (bands, H, W) float32 in [floor, 1], where `input` is stored.
 
     Raises:
-        UserError: see `predict` and `finish`.
+        UserError: see `predict` and `finished`.
     """
     raw = predict(
         model, input, tile=settings.tile, overlap=settings.overlap, tta=settings.tta, precision=settings.precision
     )
-    return finish(raw, settings.floor)
+    if input.ndim == 3:
+        return finished(raw[None], input[None], settings, wavelengths)[0]
+    return finished(raw, input, settings, wavelengths)
+
+
+def finished(cube: Tensor, input: Tensor, settings: Predict, wavelengths: ArrayLike) -> Tensor:
+    """Hold predictions within [floor, 1] and, if `predict.consistent`, to what the camera saw.
+
+    Args:
+        cube: (B, bands, H, W) reflectance, or (B, 3, H, W) RGB, which is only held within the limits.
+        input: what it was predicted from, (B, C, h, w).
+        settings: `floor` and `consistent` are read.
+        wavelengths: (bands,) nm.
+
+    Raises:
+        UserError: see `finish`, and `hsmodels.inference.consistency.consistent`.
+    """
+    held = finish(cube, settings.floor)
+    if not settings.consistent or cube.shape[1] != np.size(wavelengths):
+        return held
+    return consistent(held, input, wavelengths, floor=settings.floor)
 
 
 def finish(cube: Tensor, floor: float) -> Tensor:

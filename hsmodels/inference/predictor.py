@@ -73,7 +73,7 @@ class Predictor:
 
     def __call__(self, input: Tensor, model: nn.Module | None = None) -> Tensor:
         """The finished cube (bands, H, W) of an input (C, h, w)."""
-        return cubes.reconstruct(self.model if model is None else model, input, self.settings)
+        return cubes.reconstruct(self.model if model is None else model, input, self.settings, self.wavelengths)
 
     def moments(self, input: Tensor, truth: Tensor) -> Moments:
         """What fitting the weights needs of a held-out sample: input (C, h, w), truth (bands, H, W)."""
@@ -98,6 +98,7 @@ class Predictor:
             "test_time_augmentation": "mean of 8 flips and turns" if chosen.tta else "none",
             "floor": chosen.floor,
             "ceiling": 1.0,
+            "consistent": chosen.consistent,
             "tile": chosen.tile,
             "overlap": chosen.overlap,
             "precision": chosen.precision,

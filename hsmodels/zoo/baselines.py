@@ -98,7 +98,11 @@ class Ridge(nn.Module):
         penalty = torch.full((count,), self.alpha * float(normal.diagonal().mean()), dtype=torch.float64)
         penalty[-1] = 0.0
         # Not lstsq, whose last bits differ from one process to the next.
-        solved = torch.linalg.solve(normal + torch.diag(penalty), moments).T.to(self.constant)
+        self.set_coefficients(torch.linalg.solve(normal + torch.diag(penalty), moments).T)
+
+    def set_coefficients(self, coefficients: Tensor) -> None:
+        """Take what the features are multiplied by: (bands, features), as `coefficients` gives it."""
+        solved = coefficients.to(self.constant)
         split = 3 * _SIDE**2
         self.neighbours.copy_(solved[:, :split].reshape(self.neighbours.shape))
         self.products.copy_(solved[:, split:-1].reshape(self.products.shape))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import torch
 import torch.nn.functional as F
@@ -10,6 +10,7 @@ from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor, nn
 from torch._higher_order_ops.scan import scan
 
+from hsmodels.zoo import pixels as sampling
 from hsmodels.zoo.baselines import FEEDS, Encoding, Ridge
 from hsmodels.zoo.registry import register
 from hsmodels.zoo.tracing import enlarged, full_precision, is_exported
@@ -19,10 +20,6 @@ _PATCH = 3
 _COLOUR, _AROUND, _SCENE = 0.5, 2.0, 0.5
 # Half the side, in output pixels, of what counts as around a pixel.
 _REACH = 7
-# Kernel values in memory at once: as many as the cache holds.
-_AT_ONCE = 2_000_000
-# Training pixels in memory at most, about half a kilobyte each.
-_KEPT = 500_000
 
 
 @register("kernel_ridge", feeds=FEEDS)
@@ -79,8 +76,8 @@ class KernelRidge(nn.Module):
             features = self._features(rgb.float())
             centres, coefficients = self.centres.to(kind), self.coefficients.to(kind)
             if is_exported():
-                return cube + _by_rows(features.to(kind), centres, coefficients, -0.5 / self.sigma**2).to(cube)
-            rows = max(_AT_ONCE // (len(centres) * features.shape[-1]), 1)
+                return cube + by_rows(features.to(kind), centres, coefficients, -0.5 / self.sigma**2).to(cube)
+            rows = max(sampling.AT_ONCE // (len(centres) * features.shape[-1]), 1)
             parts = [
                 torch.einsum("bhwm,mc->bchw", self._kernel(part.movedim(1, -1).to(kind), centres), coefficients)
                 for part in torch.split(features, rows, dim=2)  # type: ignore[no-untyped-call]
@@ -95,35 +92,18 @@ class KernelRidge(nn.Module):
             batches: pairs of inputs (B, 3, H, W) in [0, 1] and cubes (B, out_channels, r·H, r·W).
         """
         generator = torch.Generator().manual_seed(0)
-        kept: list[tuple[Tensor, ...]] = []
-        share = self.pixels
-
-        def passed_on() -> Iterator[tuple[Tensor, Tensor]]:
-            nonlocal kept, share
-            for rgb, cube in batches:
-                for image, truth in zip(rgb.float(), cube, strict=True):
-                    count = truth.shape[-2] * truth.shape[-1]
-                    chosen = torch.randperm(count, generator=generator)[:share].sort().values
-                    kept.append(self._described(image[None], truth, chosen.to(image.device)))
-                    if sum(len(rows) for rows, *_ in kept) > _KEPT:
-                        # Each pixel stands for as many others as before, in half the memory.
-                        kept = [tuple(part[::2] for part in parts) for parts in kept]
-                        share = -(-share // 2)
-                yield rgb, cube
-
-        self.ridge.fit(passed_on())
-        pixels, rows, truths = (torch.cat(parts) for parts in zip(*kept, strict=True))
-        kept.clear()
+        sampled = sampling.Sampled(self._described, self.pixels, generator)
+        self.ridge.fit(sampled.watching(batches))
+        pixels, rows, truths = sampled.tables()
         centres = pixels[torch.randperm(len(pixels), generator=generator)[: len(self.centres)]].double()
-        # Few pixels leave centres unused, far from everything.
-        self.centres.fill_(1e3)
+        self.centres.fill_(sampling.UNUSED)
         self.coefficients.zero_()
         self.centres[: len(centres)] = centres.to(self.centres)
         of_ridge = self.ridge.coefficients().T.double().cpu()
         among = self._gaussian(centres, centres)
         normal = len(pixels) * (self.penalty * among + 1e-9 * torch.eye(len(centres)))
         moments = torch.zeros(len(centres), truths.shape[1], dtype=torch.float64)
-        step = max(_AT_ONCE // len(centres), 1)
+        step = max(sampling.AT_ONCE // len(centres), 1)
         for part in (slice(start, start + step) for start in range(0, len(pixels), step)):
             values = self._gaussian(pixels[part].double(), centres)
             normal += values.T @ values
@@ -133,8 +113,7 @@ class KernelRidge(nn.Module):
     def _described(self, image: Tensor, truth: Tensor, chosen: Tensor) -> tuple[Tensor, ...]:
         """The descriptions, the features for `ridge` and the true spectra of some pixels, a row each."""
         of_ridge = torch.cat([features[0] for _, features in self.ridge.features(image)], dim=1)
-        parts = (self._features(image)[0].flatten(1), of_ridge, truth.flatten(1))
-        return tuple(part[:, chosen].T.contiguous().cpu() for part in parts)
+        return sampling.chosen_rows((self._features(image)[0], of_ridge, truth), chosen)
 
     def _kernel(self, features: Tensor, centres: Tensor) -> Tensor:
         values = self._gaussian(features.flatten(0, -2), centres)
@@ -142,25 +121,43 @@ class KernelRidge(nn.Module):
 
     def _gaussian(self, first: Tensor, second: Tensor) -> Tensor:
         """Kernel values (n, m) of descriptions (n, d) and (m, d)."""
-        return torch.cdist(first, second).square_().mul_(-0.5 / self.sigma**2).exp_()
+        return sampling.gaussian(first, second, self.sigma)
 
     def _features(self, rgb: Tensor) -> Tensor:
         """Inputs (B, 3, H, W) → descriptions (B, d, r·H, r·W)."""
-        whole = enlarged(rgb, self.upscale_factor)
-        height, width = whole.shape[-2:]
-        patches = F.unfold(F.pad(whole, (1, 1, 1, 1), mode="replicate"), _PATCH) / _PATCH
-        around = F.avg_pool2d(F.pad(whole, (_REACH,) * 4, mode="replicate"), 2 * _REACH + 1, 1)
-        scene = torch.cat([rgb.mean(dim=(2, 3)), rgb.std(dim=(2, 3))], dim=1)[:, :, None, None]
-        parts = [
-            patches.reshape(rgb.shape[0], -1, height, width),
-            _COLOUR * whole,
-            _AROUND * around,
-            _SCENE * scene.expand(-1, -1, height, width),
-        ]
-        return torch.cat(parts, dim=1)
+        return surroundings(rgb, self.upscale_factor)
 
 
-def _by_rows(features: Tensor, centres: Tensor, coefficients: Tensor, scale: float) -> Tensor:
+def surroundings(rgb: Tensor, upscale_factor: int) -> Tensor:
+    """What lies around each pixel of the cube, in encoded colours; see `KernelRidge`.
+
+    Args:
+        rgb: (B, 3, H, W) in [0, 1].
+        upscale_factor: pixels of the cube for each pixel of the input along an axis.
+
+    Returns:
+        (B, 39, r·H, r·W); the weights of the parts are in it.
+    """
+    whole = enlarged(rgb, upscale_factor)
+    height, width = whole.shape[-2:]
+    patches = F.unfold(F.pad(whole, (1, 1, 1, 1), mode="replicate"), _PATCH) / _PATCH
+    around = local_mean(whole)
+    scene = torch.cat([rgb.mean(dim=(2, 3)), rgb.std(dim=(2, 3))], dim=1)[:, :, None, None]
+    parts = [
+        patches.reshape(rgb.shape[0], -1, height, width),
+        _COLOUR * whole,
+        _AROUND * around,
+        _SCENE * scene.expand(-1, -1, height, width),
+    ]
+    return torch.cat(parts, dim=1)
+
+
+def local_mean(image: Tensor) -> Tensor:
+    """(B, C, H, W) → the mean of 15 × 15 pixels about each, edges repeated."""
+    return F.avg_pool2d(F.pad(image, (_REACH,) * 4, mode="replicate"), 2 * _REACH + 1, 1)
+
+
+def by_rows(features: Tensor, centres: Tensor, coefficients: Tensor, scale: float) -> Tensor:
     """Kernel values times coefficients as a loop of the graph over the image's rows, whatever their number.
 
     Args:

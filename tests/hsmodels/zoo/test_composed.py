@@ -86,7 +86,7 @@ def test_a_residual_begins_at_its_base(track, base):
     [
         ("ridge", 2, {"residual": "ridge"}, "solved for"),
         ("ridge", 2, {"stripes": 8}, "solved for"),
-        ("example", 2, {"residual": "example"}, "choose kernel_ridge, mean_spectrum, ridge"),
+        ("example", 2, {"residual": "example"}, "choose kernel_ridge, kernel_sum, mean_spectrum, ridge"),
         ("example", 2, {"residual": "rigde"}, "did you mean 'ridge'"),
         ("revsci_rgb", 1, {"residual": "ridge"}, "predicts RGB"),
     ],

@@ -44,7 +44,7 @@ def test_fewer_pixels_than_centres_do():
 def test_strips_of_an_image_give_what_the_whole_gives(monkeypatch):
     model, (rgb, _) = fitted("kernel_ridge"), next(scenes(seed=1))
     whole = model(rgb)
-    monkeypatch.setattr("hsmodels.zoo.kernel._AT_ONCE", 1)
+    monkeypatch.setattr("hsmodels.zoo.pixels.AT_ONCE", 1)
     # What is summed, kernels of at most 1 times coefficients of either sign, is far larger than the sum, and the order
     # of summation is the processor's: the rounding is that of the summands.
     rounding = torch.finfo(whole.dtype).eps * float(model.coefficients.abs().sum(dim=0).max())
@@ -60,7 +60,7 @@ def test_it_computes_in_float32_under_autocast():
 
 def test_what_it_keeps_of_many_images_is_bounded(monkeypatch):
     all_of_them = error(fitted("kernel_ridge", pixels=200))
-    monkeypatch.setattr("hsmodels.zoo.kernel._KEPT", 300)
+    monkeypatch.setattr("hsmodels.zoo.pixels.KEPT", 300)
     model = fitted("kernel_ridge", pixels=200)
     assert (model.centres[:, 0] < 1e3).sum() <= 300
     assert error(model) < 3 * all_of_them
