@@ -105,7 +105,8 @@ def weights(each: Floats, truth: Floats) -> Floats:
     heavy = 1e4 * float(np.abs(columns).max(initial=1.0))
     columns = np.concatenate([columns, np.full((1, len(each)), heavy)])
     found: Floats = nnls(columns, np.append(wanted, heavy))[0]
-    return found / found.sum()
+    scaled: Floats = found / found.sum()
+    return scaled
 
 
 def out_of_fold(member: Path) -> pd.DataFrame:
