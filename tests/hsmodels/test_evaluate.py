@@ -116,9 +116,9 @@ def test_baselines_see_training_samples_only(monkeypatch: pytest.MonkeyPatch) ->
     seen = []
 
     class Watched(heldout.Frames):
-        def __init__(self, rows: pd.DataFrame, *given: object) -> None:
+        def __init__(self, rows: pd.DataFrame, *given: Any, **named: Any) -> None:
             seen.append(set(rows["id"]))
-            super().__init__(rows, *given)
+            super().__init__(rows, *given, **named)
 
     monkeypatch.setattr(evaluate, "Frames", Watched)
     evaluate.run(params(baselines=True))

@@ -104,7 +104,7 @@ def test_a_residual_with_stripes_is_trained_saved_and_scored_alike(project):
         values.append(score.ssc(item["target"], prediction)["SSC"])
     assert config["checkpoints"]["last"]["measures"]["val/SSC"] == pytest.approx(np.mean(values), abs=1e-6)
     assert float(model.bias.detach().abs().max()) > 0
-    alone = zoo.for_track("kernel_ridge", 2, {})
+    alone = zoo.for_track("kernel_ridge", 2, {}).eval()
     zoo.fit(alone, ((item["input"][None], item["target"][None]) for item in _whole_frames(task)))
     item = task.held_out()[0, 0, 0]["input"][None]
     torch.testing.assert_close(zoo.base_of(model)(item), alone(item))
