@@ -110,8 +110,8 @@ def run(
         weights: of an ensemble, as `hsmodels evaluate` wrote them.
 
     Raises:
-        UserError: a folder is no trained model's, see `inference.predictor.load`; something else stands at `to`; or
-            the bundle does not give the same bytes.
+        UserError: a folder is no trained model's, see `inference.predictor.load`; it takes another input than the
+            track's; something else stands at `to`; or the bundle does not give the same bytes.
     """
     zipped = to.suffix == ".zip"
     if zipped and to.is_dir():
@@ -127,6 +127,11 @@ def run(
         device="cpu",
     )
     predictors.require_cubes(predictor)
+    if predictor.input != "track":
+        raise UserError(
+            f"{models[0]} is given {modality_of(predictor.track, predictor.input)}, which the final run does not have: "
+            "bundle a model of the track's own input."
+        )
     tile, memory = _tile(predictor)
     seconds = _seconds(predictor)
     with ExitStack() as stack:
@@ -249,7 +254,7 @@ def _readme(predictor: predictors.Predictor, names: Sequence[str], tile: int, me
         first=predictor.wavelengths[0],
         last=predictor.wavelengths[-1],
         what=MODALITIES[modality].what,
-        takes=MODALITIES[modality_of(predictor.track, predictor.input)].what,
+        takes=MODALITIES[modality_of(predictor.track)].what,
         python=f"{sys.version_info.major}.{sys.version_info.minor}",
         tile=tile,
         memory=memory / 1e9,
