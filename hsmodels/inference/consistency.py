@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import ArrayLike
@@ -9,7 +10,6 @@ from torch import Tensor
 
 from hsdata.camera import colour
 from hsengine.base.errors import UserError
-from hsmodels.score.measure import colour_matrix
 from hsmodels.zoo.baselines import linear_light
 
 HALF_STEP = 0.5 / 255.0
@@ -69,7 +69,7 @@ def consistent(cube: Tensor, input: Tensor, wavelengths: ArrayLike, *, floor: fl
             f"{tuple(input.shape[-2:])}: predict.consistent is for the tracks' own sizes."
         )
     cube, input = cube.float(), input.to(cube.device).float()
-    to_rgb = colour_matrix(cube.shape[1], wavelengths).to(cube)
+    to_rgb = torch.from_numpy(colour.srgb_weights(np.asarray(wavelengths, dtype=np.float64))).to(cube)
     # Blocks of 2 x 2 pixels do not see each other.
     parts = [
         _corrected(cube[:, :, top : top + _ROWS], input[:, :, top // factor : (top + _ROWS) // factor], to_rgb, floor)

@@ -56,6 +56,7 @@ def test_what_cannot_take_it_says_which_can():
     assert set(zoo.names(1, "rgb_full")) == {
         "example",
         "kernel_ridge",
+        "kernel_sum",
         "mean_spectrum",
         "mst_plus_plus",
         "mstpp",
