@@ -12,12 +12,12 @@ from hsdata import layout, paths
 from hsengine import folder as folders
 from hsengine.base import tables
 from hsengine.base.errors import UserError
-from hsengine.base.params import validated
 from hsengine.export import trials, writing
 from hsengine.export.description import Axis, Format
 from hsengine.export.writing import Halved, Request, Sample, Summary
 from hsmodels import checkpoint, zoo
 from hsmodels.exported import PATTERN
+from hsmodels.inference.predictor import settings_of
 from hsmodels.params import Predict
 from hsmodels.predict import inputs_of, reader
 from hsmodels.zoo.composed import Residual, Striped
@@ -69,11 +69,7 @@ def run(
     """
     writing.check_target(to, format)
     record = folders.read(folder, checkpoint.Record)
-    settings = validated(
-        Predict,
-        {key: value for key, value in record.params.predict.items() if key not in ("models", "weights")},
-        f"{folder}/{folders.CONFIG}, block predict,",
-    )
+    settings = settings_of(folder)
     model, config = checkpoint.load(folder, which or settings.checkpoint)
     mosaic = layout.modality_of(record.track, record.input) == layout.INPUT_MODALITY[1]
     multiple, channels = (2, 1) if mosaic else (1, 3)

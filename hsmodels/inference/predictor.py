@@ -133,10 +133,7 @@ def load(
     named = list(folders)
     places = sources.locals_of(named, sha256)
     if settings is None:
-        # Which models go together is said by the caller, not by the training of one.
-        predict = read(places[0], checkpoint.Record).params.predict
-        stored = {key: value for key, value in predict.items() if key not in ("models", "weights")}
-        settings = validated(Predict, stored, f"{places[0]}/{CONFIG}, block predict,")
+        settings = settings_of(places[0])
     if overrides:
         _check_overrides(places, overrides)
     settings = validated(Predict, settings.model_dump() | dict(overrides or {}), "The settings of the prediction")
@@ -190,6 +187,17 @@ def of_params(params: Params, model: str | os.PathLike[str]) -> Predictor:
             "train again ('dvc repro'), or set 'input'."
         )
     return predictor
+
+
+def settings_of(place: Path) -> Predict:
+    """How a trained model predicts, as its parameters say; which others go with it is for the caller to say.
+
+    Raises:
+        UserError: the folder is not a trained model's, or its record is damaged.
+    """
+    predict = read(place, checkpoint.Record).params.predict
+    stored = {key: value for key, value in predict.items() if key not in ("models", "weights")}
+    return validated(Predict, stored, f"{place}/{CONFIG}, block predict,")
 
 
 def _check_overrides(places: Sequence[Path], overrides: Mapping[str, Any]) -> None:

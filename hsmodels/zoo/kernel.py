@@ -70,19 +70,11 @@ class KernelRidge(nn.Module):
         Large coefficients nearly cancel: in float32 a cube is off by some 1e-4, other on each kind of processor.
         Training, which asks for the same pixels again and again, can do with that.
         """
-        kind = torch.float32 if self.training or rgb.device.type == "mps" else torch.float64
         with full_precision(rgb.device.type):
-            cube: Tensor = self.ridge(rgb.float())
-            features = self._features(rgb.float())
-            centres, coefficients = self.centres.to(kind), self.coefficients.to(kind)
-            if is_exported():
-                return cube + by_rows(features.to(kind), centres, coefficients, -0.5 / self.sigma**2).to(cube)
-            rows = max(sampling.AT_ONCE // (len(centres) * features.shape[-1]), 1)
-            parts = [
-                torch.einsum("bhwm,mc->bchw", self._kernel(part.movedim(1, -1).to(kind), centres), coefficients)
-                for part in torch.split(features, rows, dim=2)  # type: ignore[no-untyped-call]
-            ]
-            return cube + torch.cat(parts, dim=2).to(cube)
+            rgb = rgb.float()
+            cube: Tensor = self.ridge(rgb)
+            features = surroundings(rgb, self.upscale_factor)
+            return cube + applied(features, self.centres, self.coefficients, self.sigma, exact=not self.training)
 
     @torch.no_grad()
     def fit(self, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
@@ -100,12 +92,12 @@ class KernelRidge(nn.Module):
         self.coefficients.zero_()
         self.centres[: len(centres)] = centres.to(self.centres)
         of_ridge = self.ridge.coefficients().T.double().cpu()
-        among = self._gaussian(centres, centres)
+        among = sampling.gaussian(centres, centres, self.sigma)
         normal = len(pixels) * (self.penalty * among + 1e-9 * torch.eye(len(centres)))
         moments = torch.zeros(len(centres), truths.shape[1], dtype=torch.float64)
         step = max(sampling.AT_ONCE // len(centres), 1)
         for part in (slice(start, start + step) for start in range(0, len(pixels), step)):
-            values = self._gaussian(pixels[part].double(), centres)
+            values = sampling.gaussian(pixels[part].double(), centres, self.sigma)
             normal += values.T @ values
             moments += values.T @ (truths[part].double() - rows[part].double() @ of_ridge)
         self.coefficients[: len(centres)] = torch.linalg.solve(normal, moments).to(self.coefficients)
@@ -113,19 +105,7 @@ class KernelRidge(nn.Module):
     def _described(self, image: Tensor, truth: Tensor, chosen: Tensor) -> tuple[Tensor, ...]:
         """The descriptions, the features for `ridge` and the true spectra of some pixels, a row each."""
         of_ridge = torch.cat([features[0] for _, features in self.ridge.features(image)], dim=1)
-        return sampling.chosen_rows((self._features(image)[0], of_ridge, truth), chosen)
-
-    def _kernel(self, features: Tensor, centres: Tensor) -> Tensor:
-        values = self._gaussian(features.flatten(0, -2), centres)
-        return values.reshape(*features.shape[:-1], -1)
-
-    def _gaussian(self, first: Tensor, second: Tensor) -> Tensor:
-        """Kernel values (n, m) of descriptions (n, d) and (m, d)."""
-        return sampling.gaussian(first, second, self.sigma)
-
-    def _features(self, rgb: Tensor) -> Tensor:
-        """Inputs (B, 3, H, W) → descriptions (B, d, r·H, r·W)."""
-        return surroundings(rgb, self.upscale_factor)
+        return sampling.chosen_rows((surroundings(image, self.upscale_factor)[0], of_ridge, truth), chosen)
 
 
 def surroundings(rgb: Tensor, upscale_factor: int) -> Tensor:
@@ -155,6 +135,32 @@ def surroundings(rgb: Tensor, upscale_factor: int) -> Tensor:
 def local_mean(image: Tensor) -> Tensor:
     """(B, C, H, W) → the mean of 15 × 15 pixels about each, edges repeated."""
     return F.avg_pool2d(F.pad(image, (_REACH,) * 4, mode="replicate"), 2 * _REACH + 1, 1)
+
+
+def applied(features: Tensor, centres: Tensor, coefficients: Tensor, sigma: float, *, exact: bool) -> Tensor:
+    """What a kernel makes of an image's pixels, by strips of rows.
+
+    Args:
+        features: (B, d, H, W).
+        centres: (m, d).
+        coefficients: (m, bands).
+        sigma: width of the kernel.
+        exact: compute in float64, where the device has it.
+
+    Returns:
+        (B, bands, H, W), of the features' type.
+    """
+    kind = torch.float64 if exact and features.device.type != "mps" else torch.float32
+    centres, coefficients = centres.to(kind), coefficients.to(kind)
+    if is_exported():
+        return by_rows(features.to(kind), centres, coefficients, -0.5 / sigma**2).to(features)
+    rows = max(sampling.AT_ONCE // (len(centres) * features.shape[-1]), 1)
+    parts = []
+    for top in range(0, features.shape[2], rows):
+        part = features[:, :, top : top + rows].movedim(1, -1).to(kind)
+        values = sampling.gaussian(part.flatten(0, -2), centres, sigma).reshape(*part.shape[:-1], -1)
+        parts.append(torch.einsum("bhwm,mc->bchw", values, coefficients))
+    return torch.cat(parts, dim=2).to(features)
 
 
 def by_rows(features: Tensor, centres: Tensor, coefficients: Tensor, scale: float) -> Tensor:

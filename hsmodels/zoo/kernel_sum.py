@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from hsdata.camera import colour
 from hsmodels.zoo import pixels as sampling
 from hsmodels.zoo.baselines import FEEDS, Encoding, Ridge, linear_light
-from hsmodels.zoo.kernel import by_rows, local_mean, surroundings
+from hsmodels.zoo.kernel import applied, local_mean, surroundings
 from hsmodels.zoo.registry import register
-from hsmodels.zoo.tracing import full_precision, is_exported
+from hsmodels.zoo.tracing import full_precision
 
 _SURROUNDINGS, _SHAPE = 39, 11
 # Light below which colours are not told apart, relative to a perfect white.
@@ -87,10 +87,11 @@ class KernelSum(nn.Module):
         with full_precision(rgb.device.type):
             rgb = rgb.float()
             light = linear_light(rgb, self.encoding, self.upscale_factor)
-            added = self._from_kernel(self._surroundings(rgb), self.centres, self.coefficients, self.sigmas[0])
-            shape = self._from_kernel(
-                self._shape(rgb, light), self.shape_centres, self.shape_coefficients, self.sigmas[1]
-            )
+            exact, (sigma, shape_sigma) = not self.training, self.sigmas
+            around = surroundings(rgb, self.upscale_factor)
+            added = applied(around, self.centres, self.coefficients, sigma, exact=exact)
+            described = self._shape(rgb, light)
+            shape = applied(described, self.shape_centres, self.shape_coefficients, shape_sigma, exact=exact)
             cube: Tensor = self.ridge(rgb) + added + _brightness(light) * shape
             return cube.clamp_min(self.lowest)
 
@@ -139,25 +140,9 @@ class KernelSum(nn.Module):
         """Both descriptions, the brightness, the linear features and the true spectra of some pixels, a row each."""
         light = linear_light(image, self.encoding, self.upscale_factor)
         of_ridge = torch.cat([features[0] for _, features in self.ridge.features(image)], dim=1)
-        parts = (self._surroundings(image)[0], self._shape(image, light)[0], _brightness(light)[0], of_ridge, truth)
+        around = surroundings(image, self.upscale_factor)
+        parts = (around[0], self._shape(image, light)[0], _brightness(light)[0], of_ridge, truth)
         return sampling.chosen_rows(parts, chosen)
-
-    def _from_kernel(self, descriptions: Tensor, centres: Tensor, coefficients: Tensor, sigma: float) -> Tensor:
-        """(B, d, H, W) → what the kernel makes of it, (B, out_channels, H, W), by strips of rows."""
-        kind = torch.float32 if self.training or descriptions.device.type == "mps" else torch.float64
-        centres, coefficients = centres.to(kind), coefficients.to(kind)
-        if is_exported():
-            return by_rows(descriptions.to(kind), centres, coefficients, -0.5 / sigma**2).to(descriptions)
-        rows = max(sampling.AT_ONCE // (len(centres) * descriptions.shape[-1]), 1)
-        parts = []
-        for top in range(0, descriptions.shape[2], rows):
-            part = descriptions[:, :, top : top + rows].movedim(1, -1).to(kind)
-            values = sampling.gaussian(part.flatten(0, -2), centres, sigma) @ coefficients
-            parts.append(values.reshape(*part.shape[:-1], -1).movedim(-1, 1))
-        return torch.cat(parts, dim=2).to(descriptions)
-
-    def _surroundings(self, rgb: Tensor) -> Tensor:
-        return surroundings(rgb, self.upscale_factor)
 
     def _shape(self, rgb: Tensor, light: Tensor) -> Tensor:
         """Logarithms of chromaticity and brightness: of the pixel, about it, of the image. (B, 11, r·H, r·W)."""

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from hsmodels import zoo
-from hsmodels.zoo import feed_forward, mst, precision
+from hsmodels.zoo import attention, feed_forward, mst, precision
 from hsmodels.zoo.convolution import convolve
 
 sys.path.insert(0, str(Path(__file__).parents[3] / "benchmarks"))
@@ -49,7 +49,7 @@ def test_gradients_equal_the_textbook_in_float64(pair, monkeypatch):
 
 def test_strips_do_not_change_the_feed_forward(monkeypatch):
     torch.manual_seed(0)
-    layer, x = mst.NormedFeedForward(4), torch.randn(2, 17, 6, 4)
+    layer, x = attention.NormedFeedForward(4), torch.randn(2, 17, 6, 4)
     with torch.no_grad():
         whole = layer(x)
         monkeypatch.setattr(feed_forward, "_CPU_ELEMENTS", 4 * 6 * 16)
@@ -76,7 +76,7 @@ def test_tiny_images_pass(size):
 
 
 def test_fp16_does_not_overflow_in_the_gram_matrix():
-    layer = mst.SpectralAttention(4, 1)
+    layer = attention.SpectralAttention(4, 1)
     x = torch.full((1, 64, 64, 4), 30.0)
     with torch.no_grad(), torch.autocast("cpu", dtype=torch.float16):
         assert layer(x).isfinite().all()
