@@ -6,39 +6,17 @@ for a training that holds out what the model held out: else the held-out images 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hsengine.base import paths
-from hsengine.base.errors import UserError
 from hsengine.base.files import replacing
 from hstasks.biomass import catalog
 from hstasks.biomass.layout import TARGETS, TEST
 from hstasks.biomass.params import Params, Pseudo
 from hstasks.images import catalog as catalogs
 from hstasks.images import split as splits
-
-FOLDER = paths.DERIVED / "pseudo"
-TABLE = "pseudo.csv"
-SPLIT = "pseudo"
-
-
-@dataclass(frozen=True)
-class Summary:
-    """How many images were labelled, and of how many."""
-
-    taken: int
-    of: int
-    folder: Path
-
-    def __str__(self) -> str:
-        if not self.of:
-            return f"pseudo.models is empty: no pseudo-labels\nwritten to {self.folder}"
-        return f"{self.taken} of {self.of} test images get pseudo-labels\nwritten to {self.folder}"
+from hstasks.images.pseudo import FOLDER, SPLIT, TABLE, Summary, check
 
 
 def run(params: Params) -> Summary:
@@ -56,19 +34,14 @@ def run(params: Params) -> Summary:
 
         each, records = each_view(params.pseudo.models, test, params.predict)
         now = splits.load()
-        for folder, record in zip(params.pseudo.models, records, strict=True):
-            if (record.get("split"), record.get("fold")) != (now.hash, params.split.fold):
-                raise UserError(
-                    f"pseudo.models: {folder} was trained with another split or fold, and may have seen images that "
-                    f"are held out now (fold {params.split.fold}): take a model of this fold."
-                )
+        check(params.pseudo.models, records, now.hash, params.split.fold, "images")
         sure = confident(each, params.pseudo)
         grams = repaired(combined(each, params.predict.combine), params.predict)
         taken = test.assign(split=SPLIT, **dict(zip(TARGETS, grams.T, strict=True)))[sure].reset_index(drop=True)
     with replacing(FOLDER) as scratch:
         scratch.mkdir(parents=True)
         catalogs.save(taken, scratch / TABLE)
-    return Summary(len(taken), len(test) if params.pseudo.models else 0, FOLDER)
+    return Summary(len(taken), len(test) if params.pseudo.models else 0, "images")
 
 
 def rows(held_out: pd.DataFrame) -> pd.DataFrame:

@@ -7,43 +7,23 @@ would reach the training through its labels.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
-from hsengine.base import paths
-from hsengine.base.errors import UserError
 from hsengine.base.files import replacing
 from hstasks.images import catalog as catalogs
 from hstasks.images import split as splits
+from hstasks.images.pseudo import FOLDER, SPLIT, TABLE, Summary, check
 from hstasks.salt import catalog
 from hstasks.salt.layout import TEST
 from hstasks.salt.params import Params, Pseudo
 from hstasks.salt.postprocess import Tile
 
-FOLDER = paths.DERIVED / "pseudo"
-TABLE, MASKS = "pseudo.csv", "masks"
-SPLIT = "pseudo"
+MASKS = "masks"
 _UNSURE, _SURE = 0.2, 0.8
 _LEAST, _SMALL = 20, 500
-
-
-@dataclass(frozen=True)
-class Summary:
-    """How many tiles were labelled, and of how many."""
-
-    taken: int
-    of: int
-    folder: Path
-
-    def __str__(self) -> str:
-        if not self.of:
-            return f"pseudo.models is empty: no pseudo-labels\nwritten to {self.folder}"
-        return f"{self.taken} of {self.of} test tiles get pseudo-labels\nwritten to {self.folder}"
 
 
 def run(params: Params) -> Summary:
@@ -62,12 +42,7 @@ def run(params: Params) -> Summary:
 
         ensemble, records = masks(params.pseudo.models, params.predict)
         now = splits.load()
-        for folder, record in zip(params.pseudo.models, records, strict=True):
-            if (record.get("split"), record.get("fold")) != (now.hash, now.fold):
-                raise UserError(
-                    f"pseudo.models: {folder} was trained with another split or fold, and may have seen tiles that "
-                    f"are held out now (fold {now.fold}): take a model of this fold."
-                )
+        check(params.pseudo.models, records, now.hash, now.fold, "tiles")
         found = tiles(ensemble, samples(test, params.input), params.predict, "labelling")
         kept = [tile for tile in found if confident(tile, params.pseudo)]
     with replacing(FOLDER) as scratch:
@@ -83,7 +58,7 @@ def run(params: Params) -> Summary:
             mask_content=[catalogs.content_hash(_mask(tile)[None]) for tile in kept],
         )
         catalogs.save(chosen, scratch / TABLE)
-    return Summary(len(kept), len(test) if params.pseudo.models else 0, FOLDER)
+    return Summary(len(kept), len(test) if params.pseudo.models else 0, "tiles")
 
 
 def rows() -> pd.DataFrame:
