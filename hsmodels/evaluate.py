@@ -35,7 +35,7 @@ BANDS = "bands.csv"
 FITTED = "weights.csv"
 PICTURES = "pictures"
 IMAGE_COUNT = "images"
-BASELINES = ("kernel_ridge", "ridge", "mean_spectrum")
+BASELINES = ("kernel_ridge", "kernel_sum", "ridge", "mean_spectrum")
 """Closed-form models, fitted here on the training samples with default parameters: the bar to clear."""
 
 

@@ -81,7 +81,7 @@ class Params(DataParams, TrainingParams):
     input: Input = "track"
     model: str = "mstpp"
     models: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    # The closed-form model that the trained one corrects.
+    # The closed-form model that the trained one corrects, `none`, or `chosen` (hsmodels.choice).
     residual: str = "kernel_ridge"
     # Closed-form models that training sees instead, each solved without one fold of the groups; 0: the same one.
     residual_folds: int = Field(0, ge=0)

@@ -19,7 +19,7 @@ from hsdata.batches.dataset import CubeDataset
 from hsdata.cube import BAND_GRID
 from hsdata.params import Augment
 from hsengine.train.task import Batch, Direction, Row, Task, means
-from hsmodels import crossfit, losses, pictures, scoring, zoo
+from hsmodels import choice, crossfit, losses, pictures, scoring, zoo
 from hsmodels.inference import device_of, finished
 from hsmodels.params import Params
 from hsmodels.resident import ResidentSamples
@@ -54,6 +54,7 @@ class Reconstruction(Task):
         self.wavelengths = BAND_GRID
         self.target = zoo.target_of(params.model)
         self.watch = scoring.SCORE if self.target == layout.CUBES else "loss"
+        self.choice = self._chosen(training)
         self.around = self._around(training, held_out)
         self.loss = losses.ReconstructionLoss(**params.loss.model_dump(), wavelengths=self.wavelengths)
         self._rows = training
@@ -132,7 +133,7 @@ class Reconstruction(Task):
         base = zoo.base_of(model)
         if base is None:
             return False
-        name = self.params.residual
+        name = self.around["residual"]
         self._solve(base, self._rows, f"solving for {name}")
         if self._folds:
             bases = self._fresh_bases(device_of(base, torch.empty(0)))
@@ -166,7 +167,15 @@ class Reconstruction(Task):
         if self.target != layout.CUBES or not zoo.is_trained(params.model):
             return {"residual": "none", "stripes": 0}
         widest = max((int(width) for rows in tables for width in rows["width"]), default=0)
-        return {"residual": params.residual, "stripes": widest if params.stripes else 0}
+        residual = params.residual if self.choice is None else self.choice.name
+        return {"residual": residual, "stripes": widest if params.stripes else 0}
+
+    def _chosen(self, training: pd.DataFrame) -> choice.Choice | None:
+        """What cross-validation says, where `residual` asks for it and there is a network to correct a closed form."""
+        params = self.params
+        if params.residual != choice.CHOSEN or self.target != layout.CUBES or not zoo.is_trained(params.model):
+            return None
+        return choice.choose(params, training)
 
     def _divided(self) -> list[list[int]]:
         """Places of the training samples by the fold whose closed form serves them; none without cross-fitting."""
@@ -177,7 +186,7 @@ class Reconstruction(Task):
     def _fresh_bases(self, device: torch.device) -> list[nn.Module]:
         params = self.params
         made = partial(
-            zoo.for_track, params.residual, params.track, {}, bands=len(self.wavelengths), input=params.input
+            zoo.for_track, self.around["residual"], params.track, {}, bands=len(self.wavelengths), input=params.input
         )
         return [made().to(device) for _ in self._folds]
 

@@ -65,6 +65,8 @@ def prepare(params: Params) -> Work:
         "files": decides["files"],
         HELD_OUT: [str(name) for name in held_out["id"]],
     }
+    if task.choice is not None:
+        record["choice"] = task.choice.record()
     counts = (len(training), len(held_out))
     return Work(task, decides, data_hash(training, held_out), counts, record, about(record))
 

@@ -107,7 +107,7 @@ def test_baselines_are_scored_on_the_same_samples(track: int) -> None:
     found = metrics()["baseline"]
     if not found:
         pytest.skip("the zoo has no closed-form model")
-    assert set(found) == {"kernel_ridge", "ridge", "mean_spectrum"}
+    assert set(found) == {"kernel_ridge", "kernel_sum", "ridge", "mean_spectrum"}
     assert all(0 <= part["SSC"] <= 1 for part in found.values())
 
 
