@@ -110,7 +110,7 @@ def taught(
         chosen = random.integers(len(samples), size=batch).tolist()
         value = loss(default_collate([samples[update, index, place] for place, index in enumerate(chosen)])).mean()
         optimizer.zero_grad()
-        value.backward()
+        value.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         step()
     return model.eval()

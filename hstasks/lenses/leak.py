@@ -59,7 +59,7 @@ def run(params: Params) -> Summary:
     # Refuses a split of files.
     decision.ids("val")
     held_out, others = (seen.parts(decision, frame, single.input, part) for part in ("val", "train"))
-    known, store = {str(row.id): int(row.label) for row in frame.itertuples()}, Store()
+    known, store = dict(zip(frame["id"], frame["label"].astype(int), strict=True)), Store()
     found: dict[str, list[tuple[float, float | None]]] = {PUBLISHED: [], GROUPED: []}
     with tqdm(total=2 * params.leak.draws * params.leak.updates, desc="training", unit="update", disable=None) as bar:
         for draw in range(params.leak.draws):
