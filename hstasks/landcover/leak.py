@@ -9,18 +9,14 @@ the same; so are the classes.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 import torch
-from torch.utils.data import default_collate
 from tqdm import tqdm
 
 from hsengine.base.errors import UserError
-from hsengine.evaluate import shown
-from hsengine.study.table import Value
-from hstasks import networks
+from hstasks import leaks, networks
 from hstasks.images.settings import Augment
 from hstasks.landcover import catalog, ground, split
 from hstasks.landcover.classes import CLASSES
@@ -29,56 +25,17 @@ from hstasks.landcover.params import Params
 from hstasks.landcover.samples import samples
 from hstasks.landcover.scoring import Tally, add, summed
 from hstasks.landcover.task import MEASURE
+from hstasks.leaks import Row
 
 RANDOM, BLOCKED = "random", "blocked"
 
 
-@dataclass(frozen=True)
-class Row:
-    """One way to split, over the draws.
-
-    Attributes:
-        strategy: random or blocked.
-        tiles: how many are learned from.
-        shared: the share of the measured ground that they show, mean over the draws.
-        scores: of each draw; None where no class is there.
-    """
-
-    strategy: str
-    tiles: int
-    shared: float
-    scores: list[float | None]
-
-
-@dataclass(frozen=True)
-class Summary:
+class Summary(leaks.Summary):
     """What each split says of the same model, and on how many tiles."""
 
-    rows: list[Row]
-    measured: int
-
-    @property
-    def difference(self) -> Value | None:
-        """What the random split says beyond the blocked one, draw by draw."""
-        both = {row.strategy: row.scores for row in self.rows}
-        pairs = zip(both[RANDOM], both[BLOCKED], strict=True)
-        return Value.of([one - other for one, other in pairs if one is not None and other is not None])
-
-    def __str__(self) -> str:
-        lines = [f"{'split':10}{'training tiles':>16}{'shared ground':>16}{MEASURE:>20}  by draw"]
-        for row in self.rows:
-            mean = Value.of([score for score in row.scores if score is not None])
-            each = " ".join(shown(score) for score in row.scores)
-            lines.append(f"{row.strategy:10}{row.tiles:>16}{row.shared:>16.1%}{mean or 'undefined'!s:>20}  {each}")
-        found = self.difference
-        if found is not None:
-            told = "" if found.n < 2 else ", told from zero" if found.is_told_from_zero else ", not told from zero"
-            lines.append(
-                f"The random split says {found.mean:+.4f} more (± {found.spread or 0.0:.4f} over draws{told})."
-            )
-        return "\n".join(
-            [*lines, f"Measured on the same {self.measured} tiles, with the same network, updates and first weights."]
-        )
+    unit = "tiles"
+    sharing = "shared ground"
+    measure = MEASURE
 
 
 def run(params: Params) -> Summary:
@@ -137,19 +94,17 @@ def _score(
     loss = supervision(params)
     seen = measured(params, training)
     tiles = samples(training, params.data, seen, augment=Augment(clip=False), crops=params.crops, seed=seed)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=params.leak.lr, weight_decay=params.train.weight_decay)
-    random = np.random.Generator(np.random.PCG64([seed, 1]))
-    for update in range(params.leak.updates):
-        for group in optimizer.param_groups:
-            group["lr"] = params.leak.lr * (1.0 - update / params.leak.updates)
-        chosen = random.integers(len(tiles), size=params.train.batch_size).tolist()
-        batch = default_collate([tiles[update, index, place] for place, index in enumerate(chosen)])
-        values, _ = loss(model(batch["image"]), batch["mask"], batch["valid"])
-        optimizer.zero_grad()
-        values.mean().backward()
-        optimizer.step()
-        step()
-    model.eval()
+    leaks.taught(
+        model,
+        lambda batch: loss(model(batch["image"]), batch["mask"], batch["valid"])[0],
+        tiles,
+        updates=params.leak.updates,
+        batch=params.train.batch_size,
+        lr=params.leak.lr,
+        weight_decay=params.train.weight_decay,
+        seed=seed,
+        step=step,
+    )
     shown_tiles, tally = samples(held_out, params.data, seen), Tally()
     with torch.no_grad():
         for index, owned in enumerate(ground.owned(held_out)):

@@ -44,6 +44,7 @@ CHALLENGE = Challenge(
     tools={
         "sample": "hstasks.lenses.sample",
         "predict": "hstasks.lenses.predict",
+        "leak": "hstasks.lenses.leak",
         "import-checkpoint": "hstasks.lenses.import_checkpoint",
     },
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -110,29 +110,34 @@ def check_members(records: Mapping[str, Mapping[str, Any]]) -> str:
     return next(iter(hashes.values()))
 
 
-def joined(members: Mapping[str, Mapping[str, float]]) -> tuple[list[str], Values]:
+def joined(
+    members: Mapping[str, Mapping[str, float]], unseen: Mapping[str, Collection[str]] | None = None
+) -> tuple[list[str], Values]:
     """The members' scores of the same objects.
 
     Args:
         members: name -> (object -> probability).
+        unseen: name -> objects that the member cannot score, as those without a band that it sees.
 
     Returns:
-        Ids, sorted, and scores (members, objects).
+        Ids of what any member scored, sorted, and scores (members, objects), NaN where a member cannot.
 
     Raises:
-        UserError: members scored different objects, or a score is no probability.
+        UserError: a member lacks an object that it could have scored, or a score is no probability.
     """
     if not members:
         raise UserError("An ensemble needs at least one member.")
     every = sorted(set().union(*members.values()))
     for name, scores in members.items():
-        missing = [entry for entry in every if entry not in scores]
+        excused = (unseen or {}).get(name, ())
+        missing = [entry for entry in every if entry not in scores and entry not in excused]
         if missing:
             raise UserError(f"The member {name} has no score of {len(missing)} objects: {some(missing)}. Predict them.")
         wrong = sorted(entry for entry, value in scores.items() if not 0.0 <= value <= 1.0)
         if wrong:
             raise UserError(f"The member {name} has scores of {some(wrong)} that are no probabilities.")
-    return every, np.asarray([[scores[entry] for entry in every] for scores in members.values()], np.float64)
+    rows = [[scores.get(entry, np.nan) for entry in every] for scores in members.values()]
+    return every, np.asarray(rows, np.float64)
 
 
 def of_objects(bands: Iterable[tuple[str, str, float]], mean: Mean = "probability") -> dict[str, float]:
@@ -154,9 +159,15 @@ def of_objects(bands: Iterable[tuple[str, str, float]], mean: Mean = "probabilit
 
 
 def averaged(scores: ArrayLike, mean: Mean) -> Values:
-    """The mean over the first axis of probabilities, or the probability of their mean logit."""
+    """The mean over the first axis of probabilities, or the probability of their mean logit; NaN is left out."""
     values = np.asarray(scores, np.float64)
-    return np.asarray(values.mean(axis=0) if mean == "probability" else _sigmoid(_logit(values).mean(axis=0)))
+    return np.asarray(_mean(values) if mean == "probability" else _sigmoid(_mean(_logit(values))))
+
+
+def _mean(values: Values) -> Values:
+    there = np.isfinite(values)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.where(there, values, 0.0).sum(axis=0) / there.sum(axis=0))
 
 
 def tempered(probabilities: ArrayLike, temperature: float) -> Values:

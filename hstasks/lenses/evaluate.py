@@ -72,7 +72,7 @@ def run(
             for part in (VALIDATION, TEST)
         }
         validation = tables[VALIDATION]
-        ids, values = scoring.by_object(validation, params.ensemble.mean)
+        ids, values = scoring.by_object(chosen, validation, _bands(frame), params.ensemble.mean)
         labels = frame.set_index("id")["label"]
         fitted = ensemble.fit(
             ids,
@@ -83,10 +83,10 @@ def run(
             temperature=params.ensemble.temperature,
             d4=params.predict.d4,
         )
-        objects = {part: _objects(table, frame, fitted, part) for part, table in tables.items()}
-        singles = {part: _files(table, frame, fitted) for part, table in tables.items()}
+        objects = {part: _objects(chosen, table, frame, fitted, part) for part, table in tables.items()}
+        singles = {part: _files(chosen, table, frame, fitted) for part, table in tables.items()}
         metrics = _metrics(objects, singles, fitted, params.evaluate.resamples)
-        metrics["run"] = _run(chosen, decision, params, fitted)
+        metrics["run"] = _run(chosen, decision, params, fitted) | {"unscored": _unscored(objects, decision)}
         with replacing(folder) as scratch:
             scratch.mkdir()
             engine.write_table(pd.concat([objects[VALIDATION], objects[TEST]]), scratch / OBJECTS)
@@ -129,9 +129,11 @@ def _samples(member: Member, decision: Decision, frame: pd.DataFrame, part: str)
     return set(seen.parts(decision, frame, section, part))
 
 
-def _objects(table: list[Scores], frame: pd.DataFrame, fitted: Calibration, part: str) -> pd.DataFrame:
+def _objects(
+    chosen: Sequence[Member], table: list[Scores], frame: pd.DataFrame, fitted: Calibration, part: str
+) -> pd.DataFrame:
     """A row an object: what is known of it, and what the ensemble says."""
-    ids, values = scoring.by_object(table, fitted.mean)
+    ids, values = scoring.by_object(chosen, table, _bands(frame), fitted.mean)
     known = frame.set_index("id").loc[ids].reset_index()
     probability = fitted.probabilities(values)
     rows = known[["id", "domain", "label", "group", "rein", "mag_lens_i", "mag_src_i", "bands"]].assign(part=part)
@@ -141,13 +143,24 @@ def _objects(table: list[Scores], frame: pd.DataFrame, fitted: Calibration, part
     return rows
 
 
-def _files(table: list[Scores], frame: pd.DataFrame, fitted: Calibration) -> pd.DataFrame:
+def _unscored(objects: Mapping[str, pd.DataFrame], decision: Decision) -> list[str]:
+    """The objects of the parts of which no member sees a band."""
+    parts = decision.rows.groupby("part")["id"]
+    return sorted(name for part, rows in objects.items() for name in set(parts.get_group(part)) - set(rows["id"]))
+
+
+def _bands(frame: pd.DataFrame) -> dict[str, str]:
+    """The letters of each object's readable bands."""
+    return dict(zip(frame["id"], frame["bands"], strict=True))
+
+
+def _files(chosen: Sequence[Member], table: list[Scores], frame: pd.DataFrame, fitted: Calibration) -> pd.DataFrame:
     """A row a sample, as the published system counts: a file where each band is seen by itself, else an object."""
     known = frame.set_index("id")
     names = sorted(set().union(*table))
     if any(sample not in own for own in table for sample in names):
         # Members that see the bands in different ways have objects in common only.
-        return _objects(table, frame, fitted, "").assign(path=lambda rows: rows["id"], band="")
+        return _objects(chosen, table, frame, fitted, "").assign(path=lambda rows: rows["id"], band="")
     values = fitted.probabilities([[own[sample] for sample in names] for own in table])
     rows = known.loc[[sample.id for sample in names]]
     return pd.DataFrame(

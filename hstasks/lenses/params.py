@@ -177,6 +177,19 @@ class Evaluate(Section):
     resamples: int = Field(200, ge=0)
 
 
+class Leak(Section):
+    """How `hstasks leak` trains: briefly, on images as they are."""
+
+    # Training objects whose files are learned from.
+    objects: int = Field(240, ge=2)
+    # Of each training.
+    updates: int = Field(150, ge=1)
+    # How often the files that are measured are drawn.
+    draws: int = Field(2, ge=1)
+    # The first learning rate; it falls to 0.
+    lr: float = Field(2e-3, gt=0.0)
+
+
 class Params(LensSections):
     """Everything in `params.yaml`."""
 
@@ -194,3 +207,4 @@ class Params(LensSections):
     mixup: float = Field(0.0, ge=0.0, le=10.0)
     predict: Predict = Predict()
     evaluate: Evaluate = Evaluate()
+    leak: Leak = Leak()

@@ -41,7 +41,8 @@ class Summary:
         if self.problems:
             lines.append(f"{len(self.problems)} bands cannot be read ({UNREADABLE}):\n{listed(self.problems, 10)}")
         if self.unscored:
-            lines.append(f"no band at all, and no score, of {len(self.unscored)} objects:\n{listed(self.unscored, 10)}")
+            lines.append(f"{len(self.unscored)} objects have no readable band that a model sees, and no score:")
+            lines.append(listed(self.unscored, 10))
         return "\n".join(lines)
 
 
@@ -56,8 +57,9 @@ def run(
 ) -> Summary:
     """Score all objects whose cut-outs lie in a folder or below it.
 
-    Writes `scores.csv` (id, bands, prob, pred; empty where no band can be read), `unreadable.csv` (object, band,
-    reason) and `record.json` into `output`. A run that was killed is taken up where it stopped.
+    Writes `scores.csv` (id, bands, prob, pred; empty where no band that a model sees can be read), `unreadable.csv`
+    (object, band, reason) and `record.json`, which names objects without a score, into `output`. Members of an ensemble
+    that see no band of an object are left out of its mean. A run that was killed is taken up where it stopped.
 
     Args:
         input: a folder, or one file.
@@ -84,7 +86,7 @@ def run(
             scoring.add(scores, answer["scores"])
             bands.update(answer["bands"])
             problems += [(object, band, reason) for object, band, reason in answer["problems"]]
-        ids, values = scoring.by_object(scores, fitted.mean)
+        ids, values = scoring.by_object(chosen, scores, bands, fitted.mean)
         probability = dict(zip(ids, fitted.probabilities(values), strict=True))
         preds = dict(zip(ids, fitted.decisions(list(probability.values())), strict=True))
         rows = pd.DataFrame({"id": list(bands), "bands": list(bands.values())})

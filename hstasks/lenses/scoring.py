@@ -20,6 +20,7 @@ from hsengine.base import code, incremental
 from hsengine.base.errors import UserError
 from hsengine.base.files import file_hash, write_json
 from hsengine.export import description
+from hsengine.predict.fast import hastened
 from hsengine.predict.run import device_named, device_of
 from hsengine.predict.views import DIHEDRAL
 from hstasks.lenses import ensemble, lots
@@ -105,6 +106,8 @@ def opened(name: str, which: str = "best", device: str | None = None) -> Member:
     network, record = load(name, which)
     if record["challenge"] != "lenses":
         raise UserError(f"{name} holds a model of the challenge '{record['challenge']}', not of lenses.")
+    if not description.is_exported(name):
+        network = hastened(network)
     return Member(name, network.to(device_named(device)), sight_of(record, name), record)
 
 
@@ -193,13 +196,34 @@ def add(found: Sequence[Scores], answer: Answer) -> None:
         own |= {Sample(name, band): value for name, band, value in new}
 
 
-def by_object(scores: Sequence[Scores], mean: ensemble.Mean) -> tuple[list[str], NDArray[np.float64]]:
-    """The members' scores of objects: ids, sorted, and (members, objects) probabilities."""
+def by_object(
+    chosen: Sequence[Member], scores: Sequence[Scores], bands: Mapping[str, str], mean: ensemble.Mean
+) -> tuple[list[str], NDArray[np.float64]]:
+    """The members' scores of objects.
+
+    Args:
+        chosen: the members.
+        scores: of each of them.
+        bands: object -> letters of its readable bands.
+        mean: over the bands of an object that a member sees one at a time.
+
+    Returns:
+        Ids of the objects that any member sees, sorted, and (members, objects) probabilities, NaN where an object has
+        no band that the member sees.
+
+    Raises:
+        UserError: a member has no score of an object that it sees.
+    """
+    numbers = [str(number) for number in range(len(chosen))]
     tables = {
-        str(number): ensemble.of_objects(((s.id, s.band, value) for s, value in own.items()), mean)
-        for number, own in enumerate(scores)
+        number: ensemble.of_objects(((s.id, s.band, value) for s, value in own.items()), mean)
+        for number, own in zip(numbers, scores, strict=True)
     }
-    return ensemble.joined(tables)
+    blind = {
+        number: {name for name, own in bands.items() if not member.sight.samples(name, own)}
+        for number, member in zip(numbers, chosen, strict=True)
+    }
+    return ensemble.joined(tables, blind)
 
 
 def beside(model: str | Path) -> Path:
@@ -265,6 +289,6 @@ def probabilities(network: nn.Module, images: Tensor, *, d4: bool) -> NDArray[np
     total = torch.zeros(len(images), dtype=torch.float64)
     with torch.no_grad():
         for view in views:
-            logits = network(view(images).contiguous().to(device))[:, 0]
+            logits = network(view(images).contiguous(memory_format=torch.channels_last).to(device))[:, 0]
             total += torch.sigmoid(logits.double()).cpu()
     return np.asarray((total / len(views)).numpy())

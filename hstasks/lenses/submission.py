@@ -42,7 +42,8 @@ class Summary:
     def __str__(self) -> str:
         text = f"{self.rows} objects, {self.lenses} lenses, {self.columns} columns: {self.path}"
         return text + (
-            f"\nnote: {self.unscored} objects have no readable band and got the set class" * bool(self.unscored)
+            f"\nnote: {self.unscored} objects have no readable band that a model sees and got the set class"
+            * bool(self.unscored)
         )
 
 

@@ -41,9 +41,9 @@ def run(
 ) -> Summary:
     """Score every blind object and write and check `submission.csv`, with `scores.csv` (id, bands, prob, pred) beside.
 
-    An object of which no band can be read has an empty score, and the class `submission.unscored` says. A run that
-    was killed is taken up where it stopped. With `submission.parameters`, objects that are called lenses have the
-    parameters that this model predicts.
+    An object of which no band that a model sees can be read has an empty score, and the class `submission.unscored`
+    says. A run that was killed is taken up where it stopped. With `submission.parameters`, objects that are called
+    lenses have the parameters that this model predicts.
 
     Raises:
         UserError: there is no model, catalog or store; the members were trained on different splits; there is no
@@ -74,7 +74,8 @@ def run(
     if section.unscored is None:
         _check_seen(blind, chosen)
     with scoring.scored(chosen, blind, Store(), params.predict, label="scoring blind objects") as found:
-        ids, values = scoring.by_object(found, fitted.mean)
+        bands = dict(zip(blind["id"], blind["bands"], strict=True))
+        ids, values = scoring.by_object(chosen, found, bands, fitted.mean)
         probability = fitted.probabilities(values)
         preds = dict(zip(ids, (int(value) for value in fitted.decisions(probability)), strict=True))
         rows = blind[["id", "bands"]].assign(

@@ -146,7 +146,7 @@ def test_a_random_split_is_compared_with_a_blocked_one_on_the_same_tiles(project
     found = leak.run(parameters(split={"folds": 5}, leak={"updates": 2, "draws": 2}))
     shared = {row.strategy: row.shared for row in found.rows}
     assert shared["blocked"] == 0.0 and shared["random"] > 0.3
-    assert len({row.tiles for row in found.rows}) == 1 and all(len(row.scores) == 2 for row in found.rows)
+    assert len({row.count for row in found.rows}) == 1 and all(len(row.scores) == 2 for row in found.rows)
     assert "The random split says" in str(found) and f"on the same {found.measured} tiles" in str(found)
 
 

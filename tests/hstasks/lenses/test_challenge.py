@@ -4,11 +4,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from small_lenses import small
 from typer.testing import CliRunner
 
 from hsengine.base import code
+from hsengine.base.errors import UserError
 from hsengine.base.params import read_yaml
 from hstasks import challenge, cli, new
+from hstasks.lenses import leak, split
 
 FOLDER = Path(__file__).resolve().parents[3] / "challenges" / "lenses"
 RUNNER = CliRunner()
@@ -76,6 +79,20 @@ def test_the_leak_of_a_split_of_files_is_said_by_one_command(trained):
     Path("params.yaml").write_text("challenge: lenses\nsplit: {strategy: published}\n")
     said = RUNNER.invoke(cli.app, ["split"]).output
     assert "of the test files show an object whose other bands are trained on" in " ".join(said.split())
+
+
+def test_a_split_of_files_is_compared_with_a_grouped_one_on_the_same_files(trained):
+    found = leak.run(small(leak={"objects": 6, "updates": 2, "draws": 2}))
+    shared = {row.strategy: row.shared for row in found.rows}
+    assert shared["grouped"] == 0.0 and shared["published"] > 0.5
+    assert {row.count for row in found.rows} == {30} and all(len(row.scores) == 2 for row in found.rows)
+    assert "The published split says" in str(found) and f"on the same {found.measured} files" in str(found)
+
+
+def test_what_leaks_is_not_asked_of_a_split_of_files(trained):
+    split.run(small(split={"strategy": "published"}))
+    with pytest.raises(UserError, match=r"split\.strategy to 'grouped'"):
+        leak.run(small())
 
 
 def test_a_checkpoint_is_imported_by_one_command(trained):

@@ -29,6 +29,16 @@ def test_members_are_joined_by_object_and_averaged() -> None:
         ensemble.joined({"s42": {"a": float("nan")}})
 
 
+def test_a_member_that_cannot_see_an_object_is_left_out_of_its_mean() -> None:
+    members = {"grizy": {"a": 0.9, "b": 0.2, "c": 0.7}, "g": {"a": 0.5, "c": 0.1}}
+    ids, scores = ensemble.joined(members, {"g": {"b", "d"}})
+    assert ids == ["a", "b", "c"]
+    np.testing.assert_allclose(ensemble.averaged(scores, "probability"), [0.7, 0.2, 0.4])
+    np.testing.assert_allclose(ensemble.averaged(scores, "logit")[1], 0.2)
+    with pytest.raises(UserError, match="g has no score of 1 objects: b"):
+        ensemble.joined(members, {"g": {"d"}})
+
+
 def test_all_bands_of_an_object_count() -> None:
     found = ensemble.of_objects([("a", "g", 0.2), ("b", "g", 1.0), ("a", "z", 0.6)])
     assert found == {"a": pytest.approx(0.4), "b": 1.0}
