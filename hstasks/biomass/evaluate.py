@@ -14,11 +14,11 @@ from hsengine.base import paths
 from hsengine.base.files import replacing, write_json
 from hsengine.evaluate import Summary
 from hsengine.train.identity import content
-from hstasks.biomass import baselines, pseudo
+from hstasks.biomass import baselines, metadata, pseudo
 from hstasks.biomass.layout import TARGETS
 from hstasks.biomass.params import Params
 from hstasks.biomass.prediction import predicted, repaired
-from hstasks.biomass.samples import CONTENT, blank
+from hstasks.biomass.samples import CONTENT, blank, encoder_of
 from hstasks.biomass.score import weighted_r2
 from hstasks.biomass.train import MEASURE, divided
 from hstasks.images import split as splits
@@ -27,7 +27,9 @@ Floats = NDArray[np.float64]
 
 OUT_OF_FOLD, CONSTRAINTS = "out_of_fold.csv", "validation_constraint_metrics.json"
 METADATA, CONFIG, HISTORY = "metadata_info.json", "config.json", "history.json"
-"""Names that users of the published system know: what metadata are made into, the parameters, measures by epoch."""
+TRAINED = "train_metadata.csv"
+"""Names that users of the published system know: what metadata are made into, the parameters, measures by epoch, and
+the training images' metadata and grams, one row an image."""
 
 
 def run(
@@ -84,6 +86,8 @@ def run(
         write_json(scratch / CONSTRAINTS, metrics["repair"])
         write_json(scratch / METADATA, records[0]["fitted"]["metadata"])
         write_json(scratch / CONFIG, records[0]["params"])
+        known = encoder_of(records[0])
+        engine.write_table(metadata.described(training, known), scratch / TRAINED)
         if paths.CURVES.is_dir():
             write_json(scratch / HISTORY, history(paths.CURVES))
     write_json(file, metrics)
@@ -106,7 +110,7 @@ def measures(truth: Floats, grams: Floats, rows: pd.DataFrame) -> dict[str, Any]
 
 
 def errors(truth: Floats, grams: Floats) -> dict[str, Any]:
-    """The score, and root mean square and mean absolute error in grams of each target."""
+    """The score, and root mean square and mean absolute error in grams, over all targets and of each."""
     off = grams - truth
     by_target = {
         name: {
@@ -116,7 +120,8 @@ def errors(truth: Floats, grams: Floats) -> dict[str, Any]:
         }
         for column, name in enumerate(TARGETS)
     }
-    return {MEASURE: weighted_r2(truth, grams, TARGETS), "targets": by_target}
+    overall = {"RMSE": float(np.sqrt((off**2).mean())), "MAE": float(np.abs(off).mean())}
+    return {MEASURE: weighted_r2(truth, grams, TARGETS), **overall, "targets": by_target}
 
 
 def history(curves: Path) -> list[dict[str, float]]:

@@ -19,6 +19,8 @@ from hstasks.biomass.params import Params
 from hstasks.images import split as splits
 
 FOLDER = paths.OUTPUTS / "folds"
+HISTORY = "cv_history.json"
+"""The measures of each fold by epoch, by the published system's name."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ def run(params: Params, *, folder: Path = FOLDER) -> Summary:
     """
     decision = splits.load()
     numbers = sorted(set(decision.folds.values()) - {params.split.fold})
-    tables = []
+    tables, courses = [], {}
     for number in [*numbers, params.split.fold]:
         one = params.model_copy(update={"split": params.split.model_copy(update={"fold": number})})
         train.run(one)
@@ -55,11 +57,13 @@ def run(params: Params, *, folder: Path = FOLDER) -> Summary:
         with replacing(folder / f"fold-{number}") as scratch:
             shutil.copytree(paths.MODEL, scratch / "model")
             shutil.copytree(paths.EVALUATION, scratch / "evaluation")
+        courses[f"fold-{number}"] = evaluate.history(paths.CURVES)
         tables.append(pd.read_csv(paths.EVALUATION / evaluate.OUT_OF_FOLD, dtype={"id": "str"}))
     metrics = pooled(pd.concat(tables, ignore_index=True))
     rows = split.training_rows()
     metrics["baseline"] = baselines.scores(rows, [decision.folds[name] for name in rows["id"]])
     metrics["strategy"] = params.split.strategy
+    write_json(folder / HISTORY, courses)
     write_json(folder / "metrics.json", metrics)
     return Summary(metrics, folder)
 
