@@ -25,6 +25,7 @@ from hstasks.images import split as splits
 
 Floats = NDArray[np.float64]
 
+AS_TEST = "as_test"
 OUT_OF_FOLD, CONSTRAINTS = "out_of_fold.csv", "validation_constraint_metrics.json"
 METADATA, CONFIG, HISTORY = "metadata_info.json", "config.json", "history.json"
 TRAINED = "train_metadata.csv"
@@ -55,14 +56,16 @@ def run(
     final = repaired(raw, params.predict)
     metrics: dict[str, Any] = measures(truth, final, held_out)
     metrics["repair"] = {"raw": errors(truth, raw), "repaired": errors(truth, final)}
-    metrics["inputs"] = {"image_only" if params.fusion == "none" else "as_test": {MEASURE: metrics[MEASURE]}}
+    metrics["inputs"] = {"image_only" if params.fusion == "none" else AS_TEST: {MEASURE: metrics[MEASURE]}}
+    told = {AS_TEST: final}
     modes = {} if params.fusion == "none" else {
         "mean_metadata": (blank(held_out), False), "predicted_metadata": (blank(held_out), True),
         "true_metadata": (held_out, False),
     }  # fmt: skip
     for name, (rows, guess) in modes.items():
         found, _ = predicted([model], rows, params.predict, guess=guess)
-        metrics["inputs"][name] = {MEASURE: weighted_r2(truth, repaired(found, params.predict), TARGETS)}
+        told[name] = repaired(found, params.predict)
+        metrics["inputs"][name] = {MEASURE: weighted_r2(truth, told[name], TARGETS)}
     metrics["baseline"] = {
         name: {MEASURE: weighted_r2(truth, form(training, held_out), TARGETS)} for name, form in baselines.FORMS.items()
     }
@@ -83,6 +86,9 @@ def run(
     with replacing(folder) as scratch:
         scratch.mkdir()
         engine.write_table(table(held_out, params.split.fold, raw, final), scratch / OUT_OF_FOLD)
+        for name, grams in told.items():
+            if modes:
+                engine.write_table(table(held_out, params.split.fold, grams, grams), scratch / by_input(name))
         write_json(scratch / CONSTRAINTS, metrics["repair"])
         write_json(scratch / METADATA, records[0]["fitted"]["metadata"])
         write_json(scratch / CONFIG, records[0]["params"])
@@ -92,6 +98,11 @@ def run(
             write_json(scratch / HISTORY, history(paths.CURVES))
     write_json(file, metrics)
     return Summary(metrics, file, folder, "images")
+
+
+def by_input(name: str) -> str:
+    """The file of out-of-fold predictions with metadata of a kind; of models that take metadata alone."""
+    return f"out_of_fold-{name}.csv"
 
 
 def measures(truth: Floats, grams: Floats, rows: pd.DataFrame) -> dict[str, Any]:

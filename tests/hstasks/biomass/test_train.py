@@ -75,8 +75,10 @@ def test_a_training_is_evaluated_submitted_and_predicts_a_folder(project: p.Para
 
 
 def test_folds_are_pooled_stacked_and_label_the_test_images(project: p.Params) -> None:
-    params = project.model_copy(update={"backbone": "bag17", "loss": p.Loss(weights="spread")})
+    params = project.model_copy(update={"backbone": "bag17", "fusion": "mlp", "loss": p.Loss(weights="spread")})
     metrics = folds.run(params).metrics
+    assert set(metrics["inputs"]) == {"as_test", "mean_metadata", "predicted_metadata", "true_metadata"}
+    assert metrics["inputs"]["as_test"]["R2"] == pytest.approx(metrics["R2"], abs=1e-9)
     rows = split.training_rows()
     courses = json.loads(Path("outputs/folds/cv_history.json").read_text())
     assert sorted(courses) == ["fold-0", "fold-1", "fold-2"]
