@@ -14,20 +14,23 @@ from hsengine.base import paths
 from hsengine.base.files import replacing, write_json
 from hsengine.evaluate import Summary
 from hsengine.train.identity import content
-from hstasks.biomass import baselines, pseudo
+from hstasks.biomass import baselines, metadata, pseudo
 from hstasks.biomass.layout import TARGETS
 from hstasks.biomass.params import Params
 from hstasks.biomass.prediction import predicted, repaired
-from hstasks.biomass.samples import CONTENT, blank
+from hstasks.biomass.samples import CONTENT, blank, encoder_of
 from hstasks.biomass.score import weighted_r2
 from hstasks.biomass.train import MEASURE, divided
 from hstasks.images import split as splits
 
 Floats = NDArray[np.float64]
 
+AS_TEST = "as_test"
 OUT_OF_FOLD, CONSTRAINTS = "out_of_fold.csv", "validation_constraint_metrics.json"
 METADATA, CONFIG, HISTORY = "metadata_info.json", "config.json", "history.json"
-"""Names that users of the published system know: what metadata are made into, the parameters, measures by epoch."""
+TRAINED = "train_metadata.csv"
+"""Names that users of the published system know: what metadata are made into, the parameters, measures by epoch, and
+the training images' metadata and grams, one row an image."""
 
 
 def run(
@@ -53,14 +56,16 @@ def run(
     final = repaired(raw, params.predict)
     metrics: dict[str, Any] = measures(truth, final, held_out)
     metrics["repair"] = {"raw": errors(truth, raw), "repaired": errors(truth, final)}
-    metrics["inputs"] = {"image_only" if params.fusion == "none" else "as_test": {MEASURE: metrics[MEASURE]}}
+    metrics["inputs"] = {"image_only" if params.fusion == "none" else AS_TEST: {MEASURE: metrics[MEASURE]}}
+    told = {AS_TEST: final}
     modes = {} if params.fusion == "none" else {
         "mean_metadata": (blank(held_out), False), "predicted_metadata": (blank(held_out), True),
         "true_metadata": (held_out, False),
     }  # fmt: skip
     for name, (rows, guess) in modes.items():
         found, _ = predicted([model], rows, params.predict, guess=guess)
-        metrics["inputs"][name] = {MEASURE: weighted_r2(truth, repaired(found, params.predict), TARGETS)}
+        told[name] = repaired(found, params.predict)
+        metrics["inputs"][name] = {MEASURE: weighted_r2(truth, told[name], TARGETS)}
     metrics["baseline"] = {
         name: {MEASURE: weighted_r2(truth, form(training, held_out), TARGETS)} for name, form in baselines.FORMS.items()
     }
@@ -81,13 +86,23 @@ def run(
     with replacing(folder) as scratch:
         scratch.mkdir()
         engine.write_table(table(held_out, params.split.fold, raw, final), scratch / OUT_OF_FOLD)
+        for name, grams in told.items():
+            if modes:
+                engine.write_table(table(held_out, params.split.fold, grams, grams), scratch / by_input(name))
         write_json(scratch / CONSTRAINTS, metrics["repair"])
         write_json(scratch / METADATA, records[0]["fitted"]["metadata"])
         write_json(scratch / CONFIG, records[0]["params"])
+        known = encoder_of(records[0])
+        engine.write_table(metadata.described(training, known), scratch / TRAINED)
         if paths.CURVES.is_dir():
             write_json(scratch / HISTORY, history(paths.CURVES))
     write_json(file, metrics)
     return Summary(metrics, file, folder, "images")
+
+
+def by_input(name: str) -> str:
+    """The file of out-of-fold predictions with metadata of a kind; of models that take metadata alone."""
+    return f"out_of_fold-{name}.csv"
 
 
 def measures(truth: Floats, grams: Floats, rows: pd.DataFrame) -> dict[str, Any]:
@@ -106,7 +121,7 @@ def measures(truth: Floats, grams: Floats, rows: pd.DataFrame) -> dict[str, Any]
 
 
 def errors(truth: Floats, grams: Floats) -> dict[str, Any]:
-    """The score, and root mean square and mean absolute error in grams of each target."""
+    """The score, and root mean square and mean absolute error in grams, over all targets and of each."""
     off = grams - truth
     by_target = {
         name: {
@@ -116,7 +131,8 @@ def errors(truth: Floats, grams: Floats) -> dict[str, Any]:
         }
         for column, name in enumerate(TARGETS)
     }
-    return {MEASURE: weighted_r2(truth, grams, TARGETS), "targets": by_target}
+    overall = {"RMSE": float(np.sqrt((off**2).mean())), "MAE": float(np.abs(off).mean())}
+    return {MEASURE: weighted_r2(truth, grams, TARGETS), **overall, "targets": by_target}
 
 
 def history(curves: Path) -> list[dict[str, float]]:

@@ -19,6 +19,8 @@ from hstasks.biomass.params import Params
 from hstasks.images import split as splits
 
 FOLDER = paths.OUTPUTS / "folds"
+HISTORY = "cv_history.json"
+"""The measures of each fold by epoch, by the published system's name."""
 
 
 @dataclass(frozen=True)
@@ -30,9 +32,10 @@ class Summary:
 
     def __str__(self) -> str:
         others = ", ".join(f"{name} {shown(value)}" for name, value in self.metrics["baseline"].items())
+        inputs = ", ".join(f"{name} {shown(said['R2'])}" for name, said in self.metrics["inputs"].items())
         return (
             f"R2 {shown(self.metrics['R2'])}, pooled over {self.metrics['images']} images out of fold\n"
-            f"closed forms: {others}\nwrote {self.folder}"
+            f"by inputs: {inputs}\nclosed forms: {others}\nwrote {self.folder}"
         )
 
 
@@ -47,7 +50,8 @@ def run(params: Params, *, folder: Path = FOLDER) -> Summary:
     """
     decision = splits.load()
     numbers = sorted(set(decision.folds.values()) - {params.split.fold})
-    tables = []
+    tables, courses = [], {}
+    inputs: dict[str, list[pd.DataFrame]] = {}
     for number in [*numbers, params.split.fold]:
         one = params.model_copy(update={"split": params.split.model_copy(update={"fold": number})})
         train.run(one)
@@ -55,13 +59,28 @@ def run(params: Params, *, folder: Path = FOLDER) -> Summary:
         with replacing(folder / f"fold-{number}") as scratch:
             shutil.copytree(paths.MODEL, scratch / "model")
             shutil.copytree(paths.EVALUATION, scratch / "evaluation")
-        tables.append(pd.read_csv(paths.EVALUATION / evaluate.OUT_OF_FOLD, dtype={"id": "str"}))
+        courses[f"fold-{number}"] = evaluate.history(paths.CURVES)
+        tables.append(_read(paths.EVALUATION / evaluate.OUT_OF_FOLD))
+        for file in sorted(paths.EVALUATION.glob(evaluate.by_input("*"))):
+            inputs.setdefault(file.stem.partition("-")[2], []).append(_read(file))
     metrics = pooled(pd.concat(tables, ignore_index=True))
+    metrics["inputs"] = {
+        name: {"R2": pooled(pd.concat(parts, ignore_index=True))["R2"]} for name, parts in inputs.items()
+    } or {"image_only": {"R2": metrics["R2"]}}
     rows = split.training_rows()
     metrics["baseline"] = baselines.scores(rows, [decision.folds[name] for name in rows["id"]])
     metrics["strategy"] = params.split.strategy
+    # A fold of an earlier division would be taken for one of these.
+    for stale in folder.glob("fold-*"):
+        if stale.name not in courses:
+            shutil.rmtree(stale)
+    write_json(folder / HISTORY, courses)
     write_json(folder / "metrics.json", metrics)
     return Summary(metrics, folder)
+
+
+def _read(file: Path) -> pd.DataFrame:
+    return pd.read_csv(file, dtype={"id": "str"})
 
 
 def pooled(rows: pd.DataFrame) -> dict[str, Any]:

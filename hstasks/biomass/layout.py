@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from hsengine.base import tables
 from hsengine.base.errors import UserError
-from hsengine.base.wording import some
+from hsengine.base.wording import listed, some
 from hstasks.biomass.score import WEIGHTS
 
 TARGETS = tuple(WEIGHTS)
@@ -28,6 +28,7 @@ TRAIN_COLUMNS = (
     *("sample_id", "image_path", "Sampling_Date", "State", "Species", "Pre_GSHH_NDVI", "Height_Ave_cm"),
     *("target_name", "target"),
 )
+METADATA = TRAIN_COLUMNS[2:7]
 TEST_COLUMNS = ("sample_id", "image_path", "target_name")
 MEASURED = {"Pre_GSHH_NDVI": "ndvi", "Height_Ave_cm": "height"}
 """Columns of the table with numbers, and their names here."""
@@ -111,7 +112,7 @@ def train_entries(file: Path, root: Path) -> list[Entry]:
         if entry.id not in first:
             first[entry.id] = row
             _describe(entry, row)
-        differing = [name for name in TRAIN_COLUMNS[2:7] if row[name] != first[entry.id][name]]
+        differing = [name for name in METADATA if row[name] != first[entry.id][name]]
         if differing:
             entry.problems.append(f"{entry.id}: its rows differ in {', '.join(differing)}")
         _target(entry, row["target_name"], _number(row["target"]), row["target"])
@@ -136,6 +137,29 @@ def test_entries(file: Path, root: Path) -> list[Entry]:
     found = _complete(entries.values(), file)
     for entry in found:
         entry.grams = {}
+    return found
+
+
+def metadata_entries(file: Path) -> dict[str, Entry]:
+    """What a table says of images beside their pictures, by id: `image_path`, and of the columns of `METADATA` those
+    that it has. What is empty is not known; no target is needed or looked at.
+
+    Raises:
+        UserError: the file is no such table, a field cannot be understood, or rows of an image differ.
+    """
+    found: dict[str, Entry] = {}
+    first: dict[str, dict[str, str]] = {}
+    for row in tables.read(file, ("image_path",)):
+        said = {name: row.get(name, "") for name in METADATA}
+        name = Path(row["image_path"]).stem
+        if name not in found:
+            found[name], first[name] = Entry(name, TEST, Path(row["image_path"])), said
+            _describe(found[name], said, whole=False)
+        elif said != first[name]:
+            found[name].problems.append(f"{name}: its rows differ")
+    problems = [problem for entry in found.values() for problem in entry.problems]
+    if problems:
+        raise UserError(f"{file}: mend these, or leave the fields empty:\n{listed(problems)}")
     return found
 
 
@@ -198,19 +222,21 @@ def _entry(entries: dict[str, Entry], row: Mapping[str, str], split: str, root: 
     return entry
 
 
-def _describe(entry: Entry, row: Mapping[str, str]) -> None:
+def _describe(entry: Entry, row: Mapping[str, str], *, whole: bool = True) -> None:
+    """Take a row's metadata; what is empty is a problem of a table that has to be `whole`, else it is not known."""
     entry.state, entry.species = row["State"], row["Species"]
     for name in ("State", "Species"):
-        if not row[name]:
+        if whole and not row[name]:
             entry.problems.append(f"{entry.id}: {name} is empty")
-    try:
-        entry.date = datetime.date(*(int(part) for part in row["Sampling_Date"].split("/")))
-    except (ValueError, TypeError):
-        entry.problems.append(f"{entry.id}: the Sampling_Date '{row['Sampling_Date']}' is no year/month/day")
+    if whole or row["Sampling_Date"]:
+        try:
+            entry.date = datetime.date(*(int(part) for part in row["Sampling_Date"].split("/")))
+        except (ValueError, TypeError):
+            entry.problems.append(f"{entry.id}: the Sampling_Date '{row['Sampling_Date']}' is no year/month/day")
     entry.ndvi, entry.height = _number(row["Pre_GSHH_NDVI"]), _number(row["Height_Ave_cm"])
-    if not _NDVI[0] <= entry.ndvi <= _NDVI[1]:
+    if (whole or row["Pre_GSHH_NDVI"]) and not _NDVI[0] <= entry.ndvi <= _NDVI[1]:
         entry.problems.append(f"{entry.id}: Pre_GSHH_NDVI is '{row['Pre_GSHH_NDVI']}', not a number from -1 to 1")
-    if not 0.0 <= entry.height < math.inf:
+    if (whole or row["Height_Ave_cm"]) and not 0.0 <= entry.height < math.inf:
         entry.problems.append(f"{entry.id}: Height_Ave_cm is '{row['Height_Ave_cm']}', not a number of at least 0")
 
 

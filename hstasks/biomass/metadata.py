@@ -12,12 +12,21 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hsengine.base.errors import UserError
+from hstasks.biomass.layout import TARGETS
 from hstasks.biomass.params import Column
-from hstasks.biomass.pictures import STATISTICS
+from hstasks.biomass.pictures import COMPLEXITY, STATISTICS
 
 Floats = NDArray[np.float64]
 
 _YEAR = 365.0
+_SAID = {
+    "id": "image_id",
+    "date": "Sampling_Date",
+    "state": "State",
+    "species": "Species",
+    "ndvi": "Pre_GSHH_NDVI",
+    "height_cm": "Height_Ave_cm",
+}
 # Of the ridge that guesses metadata from a picture's colours, standardised.
 _PENALTY = 10.0
 
@@ -68,6 +77,19 @@ class Encoder:
             "guess": None if self.guess is None else self.guess.tolist(),
             "colours": None if self.colours is None else self.colours.tolist(),
         }
+
+
+def described(rows: pd.DataFrame, encoder: Encoder) -> pd.DataFrame:
+    """One row an image, as users of the published system know it: what the tables say, empty where they say nothing,
+    the features of the picture, grams where they are known, and under `given NAME` what the network is given of each
+    number, before it is standardised: never empty, nor 0 because it is not known."""
+    own = [*_SAID, *COMPLEXITY]
+    found = rows[own].rename(columns=_SAID)
+    grams = sorted(name for name in TARGETS if not rows[name].isna().all())
+    found = pd.concat([found, rows[grams]], axis=1)
+    given = encoder(rows) * encoder.std + encoder.mean
+    labels = names(encoder.columns, encoder.values)
+    return pd.concat([found, pd.DataFrame(given, rows.index, [f"given {label}" for label in labels])], axis=1)
 
 
 def fit(rows: pd.DataFrame, columns: Sequence[Column], *, predicted: bool = False) -> Encoder:

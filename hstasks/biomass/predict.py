@@ -45,7 +45,7 @@ def run(
         input: a folder of pictures, or one.
         output: the CSV file to write.
         model: folders that training wrote; several are an ensemble.
-        table: metadata, in the columns of the competition's `train.csv`; its targets are not looked at.
+        table: metadata, `image_path` and any of `layout.METADATA`; what is empty or not there is not known.
         checkpoint: which weights.
         device: cpu or cuda.
 
@@ -72,7 +72,7 @@ def rows_of(input: Path, table: Path | None) -> pd.DataFrame:
         raise UserError(f"{input} holds no picture: the suffixes are {', '.join(sorted(readers.FORMATS))}.")
     entries = [Entry(file.stem, TEST, file) for file in files]
     if table is not None:
-        known = {entry.id: entry for entry in layout.train_entries(table, table.parent)}
+        known = layout.metadata_entries(table)
         lacking = [entry.id for entry in entries if entry.id not in known]
         if lacking:
             raise UserError(f"{table} has no row of {some(lacking)}: leave the table away, or complete it.")

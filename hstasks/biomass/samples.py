@@ -82,6 +82,13 @@ def restored(record: Mapping[str, Any]) -> Fitted:
     return Fitted(metadata.restored(record["metadata"]), base, record["auxiliary"])
 
 
+def encoder_of(record: Mapping[str, Any]) -> Encoder:
+    """How a trained model takes metadata, with unknown ones as `metadata.missing` said at its training."""
+    found = record["fitted"]["metadata"]
+    guess = record["params"]["metadata"]["missing"] == "predicted"
+    return metadata.restored(found if guess else found | {"guess": None})
+
+
 def blank(rows: pd.DataFrame) -> pd.DataFrame:
     """Rows whose metadata are not known, as those of the test."""
     return rows.assign(date="", state="", species="", ndvi=np.nan, height_cm=np.nan)

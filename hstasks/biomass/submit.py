@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,12 +14,17 @@ from hsengine.base import paths, tables
 from hsengine.base.errors import UserError
 from hsengine.base.files import replacing, write_json, write_text
 from hsengine.base.wording import some
-from hstasks.biomass import catalog, layout
+from hsengine.evaluate import write_table
+from hstasks.biomass import catalog, layout, metadata
 from hstasks.biomass.layout import SUBMISSION_TABLE, TEST
 from hstasks.biomass.params import Params
 from hstasks.biomass.prediction import predicted, repaired
+from hstasks.biomass.samples import encoder_of
 
 FILE = "submission.csv"
+LATEST, METADATA = "latest_submission.csv", "test_metadata.csv"
+"""Names that users of the published system know: the submission once more, and what the network is given of the test
+images beside their pictures."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,8 @@ def run(params: Params, *, model: Path = paths.MODEL, folder: Path = paths.SUBMI
         scratch.mkdir()
         write(scratch / FILE, [(name, rows[name]) for name in order])
         check(scratch / FILE, order)
+        shutil.copyfile(scratch / FILE, scratch / LATEST)
+        write_table(metadata.described(test, encoder_of(records[0])), scratch / METADATA)
         write_json(
             scratch / "record.json",
             {

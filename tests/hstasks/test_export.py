@@ -123,18 +123,21 @@ def test_grams_of_every_fusion_are_what_the_network_says(fusion: str, residual: 
         torch.testing.assert_close(found.log_var, expected.log_var, rtol=1e-5, atol=1e-4)
 
 
-@pytest.mark.parametrize("fusion", ["mlp", "perceiver"])
-def test_grams_of_a_fusion_in_onnx(fusion: str) -> None:
+@pytest.mark.parametrize("fusion", ["none", "mlp", "perceiver"])
+def test_grams_of_every_fusion_in_onnx(fusion: str) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
     network = biomass(fusion)
-    export.run(Path("model"), Path("model.onnx"), "onnx")
-    image, metadata = torch.rand(3, 2, 3, 64, 64), torch.rand(3, 6)
+    assert export.run(Path("model"), Path("model.onnx"), "onnx").error < 1e-5
     session = onnxruntime.InferenceSession("model.onnx")
-    found = session.run(["grams"], {"image": image.numpy(), "metadata": metadata.numpy()})[0]
-    with torch.no_grad():
-        expected = network(image, metadata).grams.numpy()
-    assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max()
+    for batch in (1, 3):
+        image, metadata = torch.rand(batch, 2, 3, 64, 64), torch.rand(batch, 0 if fusion == "none" else 6)
+        inputs = {"image": image.numpy()} | ({} if fusion == "none" else {"metadata": metadata.numpy()})
+        with torch.no_grad():
+            expected = network(image, metadata)
+        for name, found in zip(("grams", "log_var"), session.run(["grams", "log_var"], inputs), strict=True):
+            wanted = getattr(expected, name).numpy()
+            assert np.abs(found - wanted).max() <= 1e-5 * max(1.0, np.abs(wanted).max())
 
 
 def test_an_exported_file_is_not_exported_again() -> None:

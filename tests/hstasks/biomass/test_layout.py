@@ -50,3 +50,21 @@ def test_a_faulty_cell_is_named(pastures: Path, tmp_path: Path, old: str, new: s
         problem for entry in layout.train_entries(tmp_path / "train.csv", tmp_path) for problem in entry.problems
     ]
     assert any(re.search(re.escape(said), problem) for problem in problems)
+
+
+def test_a_table_of_metadata_needs_no_target_and_may_have_holes(tmp_path: Path) -> None:
+    file = tmp_path / "known.csv"
+    file.write_text("image_path,State,Height_Ave_cm\ntest/ID1.jpg,Tas,\ntest/ID2.jpg,,4.5\n")
+    found = layout.metadata_entries(file)
+    assert found["ID1"].state == "Tas"
+    assert np.isnan([found["ID1"].height, found["ID1"].ndvi]).all()
+    assert found["ID1"].date is None
+    assert found["ID2"].height == 4.5
+
+
+@pytest.mark.parametrize(("row", "said"), [("high", "ID1: Height_Ave_cm is 'high'"), ("3\nt/ID1.jpg,4", "rows differ")])
+def test_metadata_that_cannot_be_understood_are_named(tmp_path: Path, row: str, said: str) -> None:
+    file = tmp_path / "known.csv"
+    file.write_text(f"image_path,Height_Ave_cm\nt/ID1.jpg,{row}\n")
+    with pytest.raises(UserError, match=said):
+        layout.metadata_entries(file)

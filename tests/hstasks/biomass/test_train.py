@@ -55,6 +55,17 @@ def test_a_training_is_evaluated_submitted_and_predicts_a_folder(project: p.Para
     assert len(TARGETS) * 12 == len(again)
     written = {path.name for path in Path("outputs/evaluation").iterdir()}
     assert written >= {"history.json", "config.json", "metadata_info.json", "validation_constraint_metrics.json"}
+    known = pd.read_csv("outputs/evaluation/train_metadata.csv")
+    assert len(known) == sum(fold != 0 for fold in splits.load().folds.values())
+    assert known["Pre_GSHH_NDVI"].notna().all()
+    assert known["Dry_Total_g"].notna().all()
+    submitted = Path("outputs/submission")
+    assert (submitted / "latest_submission.csv").read_bytes() == (submitted / "submission.csv").read_bytes()
+    asked = pd.read_csv(submitted / "test_metadata.csv")
+    assert len(asked) == 12
+    assert asked["Pre_GSHH_NDVI"].isna().all()
+    if fusion != "none":
+        np.testing.assert_allclose(asked["given ndvi"], known["Pre_GSHH_NDVI"].mean())
     assert [row["epoch"] for row in json.loads(Path("outputs/evaluation/history.json").read_text())] == [0]
     many = {"crops": 2, "layouts": ["whole"], "dropout_passes": 2, "combine": "median"}
     each, _ = prediction.each_view([Path("outputs/model")], split.training_rows(), p.Predict(**many))
@@ -64,9 +75,14 @@ def test_a_training_is_evaluated_submitted_and_predicts_a_folder(project: p.Para
 
 
 def test_folds_are_pooled_stacked_and_label_the_test_images(project: p.Params) -> None:
-    params = project.model_copy(update={"backbone": "bag17", "loss": p.Loss(weights="spread")})
+    params = project.model_copy(update={"backbone": "bag17", "fusion": "mlp", "loss": p.Loss(weights="spread")})
     metrics = folds.run(params).metrics
+    assert set(metrics["inputs"]) == {"as_test", "mean_metadata", "predicted_metadata", "true_metadata"}
+    assert metrics["inputs"]["as_test"]["R2"] == pytest.approx(metrics["R2"], abs=1e-9)
     rows = split.training_rows()
+    courses = json.loads(Path("outputs/folds/cv_history.json").read_text())
+    assert sorted(courses) == ["fold-0", "fold-1", "fold-2"]
+    assert all("val/R2" in epoch for course in courses.values() for epoch in course)
     assert metrics["images"] == len(rows)
     stacked = stack.run(params.model_copy(update={"stack": p.Stack(members=["outputs/folds"], forms=["means"])}))
     assert stacked.metrics["members"]["outputs/folds"] == pytest.approx(metrics["R2"], abs=1e-9)
