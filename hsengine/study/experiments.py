@@ -43,12 +43,18 @@ class Status:
     metrics: dict[str, Any] = field(default_factory=dict)
 
     def measure(self, file: str, name: str) -> float | None:
-        """A measure by its dotted name, or None where it is absent or no finite number."""
+        """A measure by its dotted name, or None where it is absent or no finite number.
+
+        A number in the name is a place in a list, as in `per_class_iou.4`.
+        """
         if file not in self.metrics:
             self.metrics[file] = content(self.revision, file) if self.revision else {}
         value: Any = self.metrics[file]
         for part in name.split("."):
-            value = value.get(part) if isinstance(value, Mapping) else None
+            if isinstance(value, list):
+                value = value[int(part)] if part.isdecimal() and int(part) < len(value) else None
+            else:
+                value = value.get(part) if isinstance(value, Mapping) else None
         sound = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < float("inf")
         return float(value) if sound else None
 

@@ -15,6 +15,7 @@ PROJECT = Project(
     direction="max",
     prepare=at("hstasks.landcover.train:prepare"),
     check=at("hstasks.landcover.train:check"),
+    decides=at("hstasks.landcover.stages:decides"),
     entries=("hstasks.landcover.train", "hsengine.stage"),
     packages=("torch", "torchvision", "timm", "segmentation-models-pytorch", "rasterio", "accelerate", "numpy"),
 )

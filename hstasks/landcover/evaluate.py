@@ -58,14 +58,14 @@ def run(params: Params, *, stage: str | None = None, model: Path | None = None, 
         "training": record.get("training"),
         "same_division": same_division([record.get("split")], division.hash),
     }
+    for line in division.reasons:
+        if line.startswith("warning") and "ground" in line:
+            metrics["run"]["warning"] = line
     with replacing(place) as scratch:
         scratch.mkdir()
         scoring.write(scratch, metrics)
     if stage is None or stage == params.stage:
         write_json(file or paths.METRICS, metrics)
-    for line in division.reasons:
-        if line.startswith("warning") and "ground" in line:
-            metrics["run"]["warning"] = line
     return _Summary(metrics, place / "metrics.json", place, "tiles")
 
 

@@ -162,9 +162,9 @@ class Leak(Section):
     """How `hstasks leak` trains: briefly, on tiles as they are."""
 
     # Of each training.
-    updates: int = Field(150, ge=1)
-    # How often the tiles that are measured are drawn.
-    draws: int = Field(3, ge=1)
+    updates: int = Field(75, ge=1)
+    # How often the tiles that are measured are drawn: many short trainings tell more than few long ones.
+    draws: int = Field(6, ge=1)
     # The first learning rate; it falls to 0.
     lr: float = Field(8e-3, gt=0.0)
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hsengine.base.errors import UserError
@@ -149,11 +150,14 @@ def write(mapper: Mapper, file: Path, folder: Path) -> None:
     """Map one scene, strip by strip: memory depends on its width and the window, not on its height.
 
     Pixels without data have class 0 in the map, and 255 as their shares.
+
+    Raises:
+        UserError: the scene is no GeoTIFF, is damaged or has too few bands.
     """
+    where = geotiff.place(file)
     palette = PALETTE if mapper.classes == len(PALETTE) else OEM_PALETTE
     with ExitStack() as stack:
         scene = stack.enter_context(geotiff.opened(file))
-        where = geotiff.place_of(scene)
         labels = stack.enter_context(
             geotiff.writing(folder / f"{file.stem}.tif", where, 1, "uint8", nodata=0, palette=palette)
         )
@@ -165,7 +169,7 @@ def write(mapper: Mapper, file: Path, folder: Path) -> None:
         for strip in tiles.strips(mapper.run, read, size, mapper.window, mapper.window // 2):
             rows = strip.shape[1]
             window = _window(Span(top, top + rows), Span(0, where.width))
-            valid = geotiff.validity(scene.read(window=window), where.nodata)
+            valid = geotiff.validity(_pixels(scene, window, file), where.nodata)
             found = strip.numpy()
             labels.write(np.where(valid, found.argmax(axis=0), 0).astype(np.uint8)[None], window=window)
             percent = np.rint(found * 100.0).astype(np.uint8)
@@ -179,7 +183,7 @@ def reader(scene: Any, where: geotiff.Place, mapper: Mapper, file: Path) -> Call
     white = data.white if mapper.params.learns == "target" else None
 
     def read(down: Span, across: Span) -> Tensor:
-        pixels = scene.read(window=_window(down, across))
+        pixels = _pixels(scene, _window(down, across), file)
         valid = geotiff.validity(pixels, where.nodata)
         return torch.from_numpy(scaled(pixels, data.bands, white, str(file)) * valid)
 
@@ -195,6 +199,19 @@ def seams(mapper: Mapper, file: Path) -> float:
         windows = torch.cat(list(tiles.strips(mapper.run, read, size, mapper.window, mapper.window // 2)), dim=1)
         whole = mapper.run(read(Span(0, size[0]), Span(0, size[1]))[None])[0]
     return float((windows - whole).abs().max())
+
+
+def _pixels(scene: Any, window: Any, file: Path) -> NDArray[Any]:
+    """The pixels (bands, h, w) of a window of an open scene.
+
+    Raises:
+        UserError: they cannot be read.
+    """
+    try:
+        pixels: NDArray[Any] = scene.read(window=window)
+    except OSError as error:
+        raise UserError(f"{file} cannot be read as GeoTIFF: it is damaged ({error}). Get it anew.") from error
+    return pixels
 
 
 def _window(down: Span, across: Span) -> Any:

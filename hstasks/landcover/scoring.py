@@ -46,7 +46,19 @@ def model_of(folder: Path, params: Params, division: split.Division) -> tuple[Ma
     """A trained model of the target's classes, of the present split.
 
     Raises:
-        UserError: there is none; it is a teacher of other classes; or it may have seen what is held out now.
+        UserError: see `suits`.
+    """
+    suits(folder, division)
+    views = DIHEDRAL if params.predict.views else ()
+    ensemble, records = opened([folder], views, which=params.predict.checkpoint)
+    return ensemble, records[0]
+
+
+def suits(folder: Path, division: split.Division) -> None:
+    """See that a folder holds a model of the target's classes that has seen nothing of what is held out now.
+
+    Raises:
+        UserError: there is none; it is a teacher of other classes; or it is of another split.
     """
     record = folders.record(folder)
     told = record.get("model", {}).get("out_channels")
@@ -56,9 +68,6 @@ def model_of(folder: Path, params: Params, division: split.Division) -> tuple[Ma
             f"the target has {CLASSES}: a teacher is no student; name a model that learned the target."
         )
     split.check(record.get("split"), f"The model in {folder}", division)
-    views = DIHEDRAL if params.predict.views else ()
-    ensemble, records = opened([folder], views, which=params.predict.checkpoint)
-    return ensemble, records[0]
 
 
 def scored(ensemble: Masks, record: dict[str, Any], rows: pd.DataFrame, params: Params, label: str) -> dict[str, Any]:

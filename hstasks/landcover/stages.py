@@ -56,6 +56,32 @@ def chain(params: Params, name: str) -> list[str]:
     return found[::-1]
 
 
+def decides(params: Params) -> dict[str, Any]:
+    """The parameters that a stage's scores follow from, nested as in `params.yaml`.
+
+    Of `stages` those that it is like and those whose models it names: another one may change, and its experiments
+    stand.
+
+    Raises:
+        UserError: see `resolved`.
+    """
+    raw: dict[str, Any] = params.model_dump(exclude={"machine", "leak", "test"})
+    raw["stages"] = {name: raw["stages"][name] for name in _needed(params, params.stage, set())}
+    return raw
+
+
+def _needed(params: Params, name: str | None, found: set[str]) -> list[str]:
+    """The stages that one follows from, in the order of the file; `found` collects them."""
+    for one in [] if name is None else chain(params, name):
+        if one not in found:
+            found.add(one)
+            for value in params.stages[one].set.values():
+                given = Path(value) if isinstance(value, str) else FOLDER
+                if FOLDER in given.parents:
+                    _needed(params, given.relative_to(FOLDER).parts[0], found)
+    return [one for one in params.stages if one in found]
+
+
 def place(params: Params, stage: str | None = None) -> Path:
     """The folder of a stage's model, curves and scores."""
     return FOLDER / (stage or params.stage or ALONE)

@@ -9,7 +9,7 @@ from hsengine import folder as folders
 from hsengine.base import paths
 from hsengine.base.files import file_hash, replacing, write_json
 from hstasks.images import geotiff
-from hstasks.landcover import layout, predict, split, stages
+from hstasks.landcover import layout, predict, scoring, split, stages
 from hstasks.landcover.params import Params
 
 # Pixels of the largest scene whose seams are measured.
@@ -34,16 +34,18 @@ def run(params: Params, *, folder: Path = paths.SUBMISSION) -> Summary:
     """Map `target/scenes` and the test tiles with the stage's model, by images alone.
 
     Raises:
-        UserError: there is no model, or a scene cannot be read.
+        UserError: there is no model, it does not suit (see `scoring.suits`), or a scene cannot be read.
     """
     chosen = stages.resolved(params)
+    division = split.load()
     source = stages.model(chosen)
+    scoring.suits(source, division)
     mapper = predict.opened(
         source, checkpoint=chosen.predict.checkpoint, window=chosen.predict.window, views=chosen.predict.views
     )
     place = Path(chosen.data.root) / layout.TARGET / layout.SCENES
     scenes = predict.scenes_of(place) if place.is_dir() else []
-    tiles = [Path(name) for name in split.rows(split.TEST)["image"]]
+    tiles = [Path(name) for name in split.rows(split.TEST, division)["image"]]
     seam: float | None = None
     with replacing(folder) as scratch:
         for inner, files in (("scenes", scenes), ("tiles", tiles)):

@@ -132,8 +132,10 @@ def test_remarks_say_what_is_missing_and_mixed():
 
 
 def test_a_measure_is_found_by_its_dotted_name_and_only_as_a_number():
-    record = _record("x", 0.5, category={"books": {"SSC": 0.25}}, flag=True, word="a")
+    record = _record("x", 0.5, category={"books": {"SSC": 0.25}}, flag=True, word="a", each=[None, 0.5])
     assert record.measure(FILE, "category.books.SSC") == 0.25
+    assert record.measure(FILE, "each.1") == 0.5
+    assert [record.measure(FILE, name) for name in ("each.0", "each.2", "each.x", "each")] == [None] * 4
     assert [record.measure(FILE, name) for name in ("category", "flag", "word", "none.SSC")] == [None] * 4
     assert _record("x", None, "failed").measure("other.json", "SSC") is None
 

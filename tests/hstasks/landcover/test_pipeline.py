@@ -214,6 +214,16 @@ def test_stages_build_on_each_other():
         stages.resolved(params, "crop")
 
 
+def test_a_stage_is_decided_by_the_stages_that_it_needs_alone():
+    params = parameters(stage="distillation")
+    assert list(stages.decides(params)["stages"]) == ["baseline", "teacher", "distillation"]
+    crops = parameters(stage="crops")
+    assert list(stages.decides(crops)["stages"]) == ["baseline", "replication", "difficulty", "crops"]
+    changed = {**params.model_dump()["stages"], "crops": {"like": "baseline", "set": {}}}
+    assert stages.decides(parameters(stage="distillation", stages=changed)) == stages.decides(params)
+    assert stages.decides(parameters(stage="crops", stages=changed)) != stages.decides(crops)
+
+
 def test_undefined_measures_are_said_to_be():
     tally = scoring.Tally()
     tally.matrix[2, 2] = 10
