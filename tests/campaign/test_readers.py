@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -128,6 +129,19 @@ def test_a_dataset_that_was_never_written_takes_no_memory(name: str, tmp_path: P
             file.create_dataset(key, shape, "f4", chunks=tuple(min(64, length) for length in shape))
     with pytest.raises(UserError, match=r"declares an array of [\d,]+ bytes"):
         formats.open_cube(tmp_path / "huge.h5")
+
+
+@pytest.mark.parametrize(("number", "length"), [(1, 2**64 - 16), (1, 2**64 - 20), (0, 0)])
+def test_a_heap_without_end_is_refused(number: int, length: int, tmp_path: Path) -> None:
+    file = tmp_path / "cube.h5"
+    hdf5.write(file, Cube(cube().values[:, :5], BANDS, "bands first or last"))
+    content = bytearray(file.read_bytes())
+    first = content.index(b"GCOL") + 16
+    content[first : first + 16] = struct.pack("<HHIQ", number, 1, 0, length)
+    file.write_bytes(content)
+    for read in (formats.open_cube, formats.load):
+        with pytest.raises(UserError, match="a heap of its texts"):
+            read(file)
 
 
 def test_a_capture_with_a_name_that_is_no_text_is_read(tmp_path: Path) -> None:
