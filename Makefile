@@ -39,8 +39,9 @@ demo-salt: $(VENV)/.installed-tasks ## the salt challenge: sample tiles, the who
 test: $(VENV)/.installed-dev ## all tests, at most four at a time
 	python -m pytest --numprocesses auto --maxprocesses 4
 
-fuzz: $(VENV)/.installed-dev ## spoiled files, paths that cannot be, kills: as many as a long while allows
-	HYPOTHESIS_PROFILE=campaign python -m pytest --timeout=3600 tests/campaign
+FUZZ_SECONDS ?= 60
+fuzz: $(VENV)/.installed-dev ## spoiled files for FUZZ_SECONDS a reader, paths that cannot be, kills
+	HYPOTHESIS_PROFILE=campaign FUZZ_SECONDS=$(FUZZ_SECONDS) python -m pytest --timeout=7200 tests/campaign
 
 # The tests of arithmetic, in what each kind of processor can do: torch's own kernels, then those of oneDNN.
 NUMERIC := tests/hsdata/test_bytes.py tests/hsdata/camera tests/hsmodels/test_losses.py tests/hsmodels/test_inference.py \

@@ -23,7 +23,7 @@ from hsengine.train import session
 
 # How long an example takes says more of the machine than of the code.
 settings.register_profile("project", deadline=None)
-settings.register_profile("campaign", deadline=None, max_examples=2000)
+settings.register_profile("campaign", deadline=None, max_examples=500)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "project"))
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"

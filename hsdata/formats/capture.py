@@ -204,9 +204,11 @@ def hdf5_arrays(file: Any) -> dict[str, Any]:
     def visit(name: str, item: Any) -> None:
         if isinstance(item, h5py.Dataset) and item.dtype.kind in "fiub":
             arrays[name] = item
-        for key, value in item.attrs.items():
-            if isinstance(value, np.ndarray) and value.ndim == 1 and value.dtype.kind in "fiu":
-                arrays[f"{name}@{key}"] = value
+        for key in item.attrs:
+            kept = item.attrs.get_id(key)
+            # Texts are left alone: reading those of a damaged file may not end.
+            if kept.dtype.kind in "fiu" and len(kept.shape) == 1:
+                arrays[f"{name}@{key}"] = item.attrs[key]
 
     visit("", file)
     file.visititems(visit)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from hsdata.cube import Cube
 from hsdata.formats.access import access_error, is_url
 from hsdata.formats.capture import AXES, Capture, assemble, check_declared, hdf5_arrays
+from hsdata.formats.heaps import text_attribute
 from hsengine.base import locks, reading
 from hsengine.base.errors import UserError
 from hsengine.base.files import replacing
@@ -135,7 +136,7 @@ def load(
         if variable is None and "cube" in arrays:
             variable = "cube"
         if axes is None and variable in arrays:
-            stated = file[variable].attrs.get("axes")
+            stated = text_attribute(file[variable], "axes")
             axes = stated if stated in AXES else None
         return assemble(arrays, source, variable=variable, wavelengths=wavelengths, axes=axes, mask=mask)
 
@@ -267,13 +268,11 @@ def _fetched(url: str, stack: ExitStack) -> str:
 
 def _bands_last(values: Any, bands: int, source: str) -> bool:
     """Whether the last axis holds the bands; else the first does."""
-    stated = values.attrs.get("axes")
     first, last = values.shape[0] == bands, values.shape[2] == bands
-    if stated == BANDS_LAST and last:
-        return True
-    if stated == BANDS_FIRST and first:
-        return False
     if first and last:
+        stated = text_attribute(values, "axes")
+        if stated in (BANDS_FIRST, BANDS_LAST):
+            return stated == BANDS_LAST
         raise UserError(
             f"{source}: both the first and the last axis of {values.shape} could be the {bands} bands; "
             f"set the attribute 'axes' of the dataset to '{BANDS_LAST}' or '{BANDS_FIRST}'."

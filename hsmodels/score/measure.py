@@ -19,7 +19,7 @@ from hsmodels.score.spectral import MAGNITUDE_LIMIT, SpectralMaps, spectral_maps
 from hsmodels.score.strips import one_thread_per_operation, over_strips
 
 # Pixels handled together: of a render for colour differences, and of a batch of images.
-_COLOUR_STRIP = 1 << 14
+_COLOUR_STRIP = 1 << 15
 _DEVICE_STRIP = 1 << 24
 _PIXELS_AT_ONCE = 1 << 20
 
@@ -245,18 +245,18 @@ class _Rendered(NamedTuple):
 
 
 def _rendered(truth: Tensor, prediction: Tensor, dtype: torch.dtype) -> _Rendered:
-    """Renders, as `dtype`, of linear sRGB (B, 3, n) float64."""
+    """Renders, as `dtype`, of linear sRGB (B, 3, n) float64; without gradients, computed in it too."""
 
-    def render(at: slice) -> _Rendered:
+    def render(at: slice, computing: torch.dtype = dtype) -> _Rendered:
         linear = truth[..., at], prediction[..., at]
-        encoded = torch.stack([colour.encode(x) for x in linear])
-        squared = (encoded[0] - encoded[1]).square().mean(dim=1)
-        difference = colour.ciede2000(colour.lab(linear[0]), colour.lab(linear[1]))
+        encoded = torch.stack([colour.encode(x.to(computing)) for x in linear])
+        squared = (encoded[0] - encoded[1]).square().mean(dim=1).double()
+        difference = colour.ciede2000(*colour.labs(*linear, computing)).double()
         return _Rendered(encoded.to(dtype), squared, difference)
 
     pixels = truth.shape[-1]
     if torch.is_grad_enabled() and prediction.requires_grad:
-        return render(slice(0, pixels))
+        return render(slice(0, pixels), torch.float64)
     step = _COLOUR_STRIP if truth.device.type == "cpu" else _DEVICE_STRIP
     strips = [slice(start, start + step) for start in range(0, pixels, step)]
     parts = over_strips(render, strips, truth.device)

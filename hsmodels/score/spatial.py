@@ -19,8 +19,9 @@ CONTRAST_CONSTANT: Final = 0.03**2
 
 SQUARED_ERROR_FLOOR: Final = 1e-12
 
-# Rows filtered at a time, so that the planes in hand stay in the processor's cache.
+# Rows filtered at a time, so that the planes in hand stay in the processor's cache; columns filtered by one product.
 _CPU_ROWS: Final = 32
+_COLUMNS: Final = 64
 
 
 @cache
@@ -50,6 +51,33 @@ def _filtered(planes: Tensor, axis: int) -> Tensor:
     return result
 
 
+@cache
+def _band(size: int, dtype: torch.dtype) -> Tensor:
+    """(size, size + 10): times a padded column, the column filtered."""
+    window = torch.tensor(_window(), dtype=dtype)
+    matrix = torch.zeros(size, size + 2 * RADIUS, dtype=dtype)
+    for row in range(size):
+        matrix[row, row : row + 2 * RADIUS + 1] = window
+    return matrix
+
+
+def _filtered_by_products(planes: Tensor) -> Tensor:
+    """`planes` (..., H, W) filtered along both axes, which lose their padding; on a processor, without gradient.
+
+    Each axis is a product with a matrix that is a band of the window: five times as many operations as there are
+    taps, and still faster, since none of them waits for memory.
+    """
+    *others, height, width = planes.shape
+    height, width = height - 2 * RADIUS, width - 2 * RADIUS
+    across = (_band(height, planes.dtype) @ planes).reshape(-1, width + 2 * RADIUS)
+    result = across.new_empty(len(across), width)
+    for left in range(0, width, _COLUMNS):
+        size = min(_COLUMNS, width - left)
+        part = across[:, left : left + size + 2 * RADIUS]
+        torch.mm(part, _band(size, planes.dtype).T, out=result[:, left : left + size])
+    return result.reshape(*others, height, width)
+
+
 def ssim_map(first: Tensor, second: Tensor) -> Tensor:
     """Structural similarity at each pixel, mean over the channels.
 
@@ -76,7 +104,11 @@ def ssim_map(first: Tensor, second: Tensor) -> Tensor:
 def _similarity(x: Tensor, y: Tensor) -> Tensor:
     """`ssim_map` of padded images."""
     planes = torch.stack([x, y, x * x + y * y, x * y])
-    mean_x, mean_y, squares, products = _filtered(_filtered(planes, -2), -1)
+    if planes.requires_grad or planes.device.type != "cpu":
+        filtered = _filtered(_filtered(planes, -2), -1)
+    else:
+        filtered = _filtered_by_products(planes)
+    mean_x, mean_y, squares, products = filtered
     means, mean_squares = mean_x * mean_y, mean_x * mean_x + mean_y * mean_y
     luminance = (2.0 * means + LUMINANCE_CONSTANT) / (mean_squares + LUMINANCE_CONSTANT)
     contrast = (2.0 * (products - means) + CONTRAST_CONSTANT) / (squares - mean_squares + CONTRAST_CONSTANT)

@@ -31,7 +31,7 @@ SID_EPSILON: Final = 1e-12
 MAGNITUDE_LIMIT: Final = 1e30
 
 # Elements of a strip: a few buffers of it a core fit in the processor's cache. Accelerators want few, large calls.
-_CPU_STRIP: Final = 61 * 4096
+_CPU_STRIP: Final = 61 * 2048
 _DEVICE_STRIP: Final = 1 << 24
 
 
@@ -95,22 +95,24 @@ def _strips(truth: Tensor) -> list[slice]:
 
 
 class _Buffers(threading.local):
-    """Three scratch tensors like a strip, for each thread its own."""
+    """A strip of the pair and three scratch tensors like it, for each thread its own."""
 
     def __init__(self, dtype: torch.dtype) -> None:
         self.dtype = dtype
         self.kept: Tensor | None = None
 
-    def like(self, strip: Tensor) -> Tensor:
-        if self.kept is None or self.kept.shape[-1] < strip.shape[-1]:
-            self.kept = torch.empty((3, *strip.shape), dtype=self.dtype, device=strip.device)
-        return self.kept[..., : strip.shape[-1]]
+    def loaded(self, truth: Tensor, prediction: Tensor, at: slice) -> Tensor:
+        """(5, B, bands, n): the strip of both cubes, and scratch.
 
-
-def _loaded(cube: Tensor, at: slice, dtype: torch.dtype) -> Tensor:
-    strip = cube[:, :, at].to(dtype)
-    # Cubes with the bands last in memory are turned strip by strip.
-    return strip if strip.stride(2) == 1 else strip.contiguous()
+        They are copied: the bands of a frame of 1024 x 1024 lie a power of two apart in memory, where a processor's
+        cache keeps few of them at a time. Cubes with the bands last in memory are turned.
+        """
+        a, b = truth[:, :, at], prediction[:, :, at]
+        if self.kept is None or self.kept[0].shape != a.shape:
+            self.kept = torch.empty((5, *a.shape), dtype=self.dtype, device=a.device)
+        self.kept[0].copy_(a)
+        self.kept[1].copy_(b)
+        return self.kept
 
 
 def _visible(colour: Tensor) -> slice:
@@ -171,8 +173,7 @@ def _forward(truth: Tensor, prediction: Tensor, colour: Tensor, weights: Tensor 
     buffers = _Buffers(dtype)
 
     def walk(at: slice) -> tuple[Tensor, Tensor]:
-        a, b = _loaded(truth, at, dtype), _loaded(prediction, at, dtype)
-        x, y, z = buffers.like(a)
+        a, b, x, y, z = buffers.loaded(truth, prediction, at)
 
         gap, _ = _cosine_gap(a, b, (_norm(a, x), _norm(b, x)), x)
         maps.sam[:, at] = gap.mul_(0.5).sqrt_().asin_().mul_(2.0)
@@ -224,8 +225,7 @@ class _Spectral(torch.autograd.Function):
         result = torch.empty_like(prediction)
 
         def walk(at: slice) -> None:
-            a, b = _loaded(truth, at, dtype), _loaded(prediction, at, dtype)
-            x, y, z = buffers.like(a)
+            a, b, x, y, z = buffers.loaded(truth, prediction, at)
 
             # The angle: dcos/db = (a - cos |a|/|b| b) / (|a||b| + ε), dθ/dcos = -1 / sin θ.
             norms = (_norm(a, x), _norm(b, x))

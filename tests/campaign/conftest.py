@@ -8,6 +8,16 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from spoiling import CAMPAIGN, TRIED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """How long each reader was tried in a campaign."""
+    if CAMPAIGN and TRIED:
+        terminalreporter.section("tried")
+    for name, (seconds, examples) in TRIED.items() if CAMPAIGN else ():
+        terminalreporter.line(f"{name}: {seconds:.0f} s, {examples:,} spoiled files")
+
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:

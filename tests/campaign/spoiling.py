@@ -1,11 +1,13 @@
-"""What can befall a file: bytes that change, go, come, or stand twice."""
+"""What can befall a file: bytes that change, go, come, or stand twice; and for how long that is tried."""
 
+import os
+import time
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hsengine.base.errors import UserError
@@ -15,6 +17,11 @@ CAMPAIGN = settings.get_current_profile_name() == "campaign"
 _COMMON = {"deadline": None, "suppress_health_check": list(HealthCheck)}
 binary = settings(**_COMMON, max_examples=settings().max_examples if CAMPAIGN else 15)
 text = settings(**_COMMON, max_examples=settings().max_examples if CAMPAIGN else 30)
+
+# Of a campaign, for each reader and each format of text.
+SECONDS = float(os.environ.get("FUZZ_SECONDS", "60"))
+# What was tried: seconds and examples by name.
+TRIED: dict[str, tuple[float, int]] = {}
 
 Fault = tuple[str, float, bytes]
 
@@ -55,6 +62,31 @@ def spoiled(content: bytes, found: Sequence[Fault]) -> bytes:
         else:
             content = content[:at] + data + content[at + len(data) :]
     return content
+
+
+def at_length(name: str, how: settings, trial: Callable[[list[Fault]], None], *, share: float = 1.0) -> None:
+    """Try `trial` with faults: once in each run of the tests, and again and again for `SECONDS` in a campaign.
+
+    Args:
+        name: of the reader, for the table that a campaign ends with.
+        how: examples at a time.
+        trial: what is tried.
+        share: of the time, where one reader serves several suffixes.
+    """
+    began, examples = time.monotonic(), 0
+
+    @how
+    @given(found=faults)
+    def tried(found: list[Fault]) -> None:
+        nonlocal examples
+        examples += 1
+        trial(found)
+
+    tried()
+    while CAMPAIGN and time.monotonic() - began < SECONDS * share:
+        tried()
+    seconds, before = TRIED.get(name, (0.0, 0))
+    TRIED[name] = seconds + time.monotonic() - began, before + examples
 
 
 def attempt(read: Callable[[], Any], check: Callable[[Any], None] | None = None) -> None:
