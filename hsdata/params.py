@@ -18,6 +18,7 @@ MODEL_SECTIONS = (
     "models",
     "residual",
     "residual_folds",
+    "basis",
     "stripes",
     "loss",
     "train",
@@ -76,6 +77,10 @@ class Augment(Section):
     rot90: bool = True
     noise: float = Field(0.0, ge=0.0, le=1.0)
     jitter: float = Field(0.0, ge=0.0, le=1.0)
+    # Of the cube, from which the input is then rendered anew; see hsdata.batches.physics.
+    light: float = Field(0.0, ge=0.0, lt=1.0)
+    mix: float = Field(0.0, ge=0.0, le=1.0)
+    materials: float = Field(0.0, ge=0.0, lt=1.0)
 
 
 class Smote(Section):

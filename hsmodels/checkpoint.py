@@ -29,6 +29,7 @@ class Model(folders.Model):
 
     residual: str = "none"
     stripes: int = Field(0, ge=0, le=1_000_000)
+    basis: int = Field(0, ge=0, le=1_000_000)
 
 
 class Params(folders.Open):
@@ -82,6 +83,7 @@ def load(
         trained=True,
         residual=made.residual,
         stripes=made.stripes,
+        basis=made.basis,
         input=read.input,
     )
     folders.fill(zoo.inner(model), weights, folder / folders.file_of(which), made.name)

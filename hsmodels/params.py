@@ -85,6 +85,8 @@ class Params(DataParams, TrainingParams):
     residual: str = "kernel_ridge"
     # Closed-form models that training sees instead, each solved without one fold of the groups; 0: the same one.
     residual_folds: int = Field(0, ge=0)
+    # Principal components of the training spectra that the model weighs; 0: it gives bands.
+    basis: int = Field(0, ge=0)
     # A learned bias for each column and band of the frame.
     stripes: bool = True
     loss: Loss = Loss()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar
 
@@ -18,6 +18,7 @@ from hsdata import layout
 from hsdata.batches.dataset import CubeDataset
 from hsdata.cube import BAND_GRID
 from hsdata.params import Augment
+from hsengine.train.run import say
 from hsengine.train.task import Batch, Direction, Row, Task, means
 from hsmodels import choice, crossfit, losses, pictures, scoring, zoo
 from hsmodels.inference import device_of, finished
@@ -59,9 +60,10 @@ class Reconstruction(Task):
         self.loss = losses.ReconstructionLoss(**params.loss.model_dump(), wavelengths=self.wavelengths)
         self._rows = training
         closed = self.is_closed_form(self.model())
+        self._folds = self._divided()
+        self._basis_error: float | None = None
         self._training = self._samples(training, None if closed else params.augment, learning=True)
         self._held_out = self._samples(held_out, None, learning=False)
-        self._folds = self._divided()
         self._cross_fitted: crossfit.CrossFitted | None = None
 
     def model(self) -> nn.Module:
@@ -110,6 +112,8 @@ class Reconstruction(Task):
         for row in rows:
             by_category[row["category"]].append(row)
         found = means(rows)
+        if self._basis_error is not None:
+            found["basis_error"] = self._basis_error
         for category in sorted(by_category):
             values = means(by_category[category])
             found |= {f"by_category/{category}/{name}": values[name] for name in ("loss", self.watch) if name in values}
@@ -126,13 +130,19 @@ class Reconstruction(Task):
         return {"comparison": pictures.pixels(figure)}
 
     def prepare(self, model: nn.Module) -> bool:
-        """Solve for the closed-form model that the trained one corrects, on whole frames as they are.
+        """Learn the basis, and solve for the closed form that the trained model corrects, on whole frames as they are.
 
         With `residual_folds`, also for those that training sees in its place.
         """
-        base = zoo.base_of(model)
+        base, basis = zoo.base_of(model), zoo.basis_of(model)
+        if basis is not None:
+            basis.fit(cube for _, cube in self._pairs(self._rows, "learning the basis", basis.mean.device))
+            self._basis_error = float(basis.error)
+            say(f"{self.params.basis} spectra leave {self._basis_error:.2%} of the training's over (relative RMS)")
         if base is None:
-            return False
+            return basis is not None
+        if self.choice is not None:
+            say(str(self.choice))
         name = self.around["residual"]
         self._solve(base, self._rows, f"solving for {name}")
         if self._folds:
@@ -144,11 +154,13 @@ class Reconstruction(Task):
         return True
 
     def state_dict(self) -> Mapping[str, Any]:
-        """The closed forms that training sees, where they are cross-fitted."""
-        return {} if self._cross_fitted is None else {"cross_fitted": self._cross_fitted.state_dict()}
+        """The closed forms that training sees, where they are cross-fitted, and what a basis leaves over."""
+        fitted = {} if self._cross_fitted is None else {"cross_fitted": self._cross_fitted.state_dict()}
+        return fitted if self._basis_error is None else {**fitted, "basis_error": self._basis_error}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Put back what `state_dict` gave."""
+        self._basis_error = state.get("basis_error")
         if "cross_fitted" in state:
             self._cross_fitted = crossfit.CrossFitted(self._fresh_bases(torch.device("cpu")), self._folds)
             self._cross_fitted.load_state_dict(state["cross_fitted"])
@@ -165,10 +177,10 @@ class Reconstruction(Task):
         """What the network is put into, as `zoo.for_track` takes it: nothing if it is solved for, or predicts RGB."""
         params = self.params
         if self.target != layout.CUBES or not zoo.is_trained(params.model):
-            return {"residual": "none", "stripes": 0}
+            return {"residual": "none", "stripes": 0, "basis": 0}
         widest = max((int(width) for rows in tables for width in rows["width"]), default=0)
         residual = params.residual if self.choice is None else self.choice.name
-        return {"residual": residual, "stripes": widest if params.stripes else 0}
+        return {"residual": residual, "stripes": widest if params.stripes else 0, "basis": params.basis}
 
     def _chosen(self, training: pd.DataFrame) -> choice.Choice | None:
         """What cross-validation says, where `residual` asks for it and there is a network to correct a closed form."""
@@ -191,12 +203,15 @@ class Reconstruction(Task):
         return [made().to(device) for _ in self._folds]
 
     def _solve(self, base: nn.Module, rows: pd.DataFrame, label: str) -> None:
-        """Solve for a closed form, reading the samples one by one, whole."""
-        place = device_of(base, torch.empty(0))
+        """Solve for a closed form."""
+        zoo.fit(base, self._pairs(rows, label, device_of(base, torch.empty(0))))
+
+    def _pairs(self, rows: pd.DataFrame, label: str, place: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
+        """Whole samples, one by one: (1, C, h, w) and (1, bands, H, W)."""
         samples = self._samples(rows, None, learning=False)
-        numbers = tqdm(range(len(samples)), desc=label, unit="sample", disable=None)
-        pairs = (samples[0, number, 0] for number in numbers)
-        zoo.fit(base, ((pair["input"][None].to(place), pair["target"][None].to(place)) for pair in pairs))
+        for number in tqdm(range(len(samples)), desc=label, unit="sample", disable=None):
+            pair = samples[0, number, 0]
+            yield pair["input"][None].to(place), pair["target"][None].to(place)
 
     def _prediction(self, model: nn.Module, batch: Batch, start: Tensor | None = None) -> Tensor:
         given = {} if start is None else {"start": start}
@@ -212,6 +227,8 @@ class Reconstruction(Task):
             "augment": augment,
             "seed": params.seed,
             "target": self.target,
+            # A mixture is of one fold: the closed form that serves it has seen neither part.
+            "pools": self._folds if learning else (),
         }
         if params.machine.cache == "device" and learning and torch.cuda.is_available():
             # The engine has chosen this process's GPU by the time of the first sample.

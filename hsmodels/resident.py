@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
@@ -14,6 +15,7 @@ from hsdata import layout
 from hsdata.batches import augment
 from hsdata.batches.augment import Geometry
 from hsdata.batches.dataset import CubeDataset, Key
+from hsdata.batches.physics import Window
 from hsdata.params import Augment
 from hsengine.base.errors import UserError
 
@@ -45,15 +47,17 @@ class ResidentSamples(torch.utils.data.Dataset[dict[str, Any]]):
         checked = CubeDataset(rows, augment=self._augment, **chosen)
         self.ids, self.categories = checked.ids, checked.categories
         self._scale, self._mosaic, self._seed = checked.scale, checked.mosaic, checked.seed
+        self._physics = checked.physics
+        chosen.pop("pools", None)
         self._whole = CubeDataset(rows, **chosen)
+        self._greatest: dict[int, NDArray[np.float64]] = {}
         self._loaded: list[tuple[Tensor, Tensor]] = []
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def __getitem__(self, key: Key) -> dict[str, Any]:
-        if not self._loaded:
-            self._loaded = self._load()
+        self._ready()
         epoch, index, number = key if isinstance(key, tuple) else (0, int(key), 0)
         image, cube = self._loaded[index]
         frame = (image.shape[-2], image.shape[-1])
@@ -63,8 +67,16 @@ class ResidentSamples(torch.utils.data.Dataset[dict[str, Any]]):
                 self._augment, self.ids[index], frame, seed=self._seed, epoch=epoch, draw=number, mosaic=self._mosaic
             )
         geometry = chosen.geometry
-        turned = chosen.input(_window(image, geometry).numpy())
-        target = _turned(_window(cube, geometry, self._scale), geometry)
+        if self._physics is None:
+            window = self.cut(index, geometry.window(self._scale))
+        else:
+            window = self._physics.changed(chosen.key, index, geometry.window(self._scale), self)
+        if self._physics is not None and self._physics.renders:
+            seen = self.array(window[: self._physics.visible])
+            turned = chosen.noisy(self._physics.seen(seen, geometry))
+        else:
+            turned = chosen.input(_window(image, geometry.window()).numpy())
+        target = _turned(window, geometry)
         if chosen.jitter > 0.0:
             # What a jittered cube of ones has become are the factors of the bands.
             gains = chosen.target(np.ones((len(cube), 2, 2), dtype=np.float32))[:, :1, :1]
@@ -79,6 +91,33 @@ class ResidentSamples(torch.utils.data.Dataset[dict[str, Any]]):
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_loaded": []}
+
+    def cut(self, index: int, window: Window) -> Tensor:
+        """A window (bands, H, W) of a target, in its pixels, on the device."""
+        self._ready()
+        return _window(self._loaded[index][1], window)
+
+    def size(self, index: int) -> tuple[int, int]:
+        """(height, width) of a target in pixels."""
+        return self._whole.size(index)
+
+    def greatest(self, index: int) -> NDArray[np.float64]:
+        """The greatest value of each band of a cube, (bands,)."""
+        if index not in self._greatest:
+            self._greatest[index] = self.cut(index, (0, 0, *self.size(index))).amax((1, 2)).cpu().double().numpy()
+        return self._greatest[index]
+
+    def like(self, values: NDArray[np.float32]) -> Tensor:
+        """An array on the device."""
+        return torch.from_numpy(np.ascontiguousarray(values)).to(self.device)
+
+    def array(self, values: Tensor) -> NDArray[np.float32]:
+        """A tensor of the device as an array."""
+        return np.asarray(values.cpu())
+
+    def _ready(self) -> None:
+        if not self._loaded:
+            self._loaded = self._load()
 
     def _load(self) -> list[tuple[Tensor, Tensor]]:
         """All inputs, and all targets on the device.
@@ -105,8 +144,8 @@ class ResidentSamples(torch.utils.data.Dataset[dict[str, Any]]):
             )
 
 
-def _window(values: Tensor, geometry: Geometry, scale: int = 1) -> Tensor:
-    top, left, height, width = geometry.window(scale)
+def _window(values: Tensor, window: Window) -> Tensor:
+    top, left, height, width = window
     return values[..., top : top + height, left : left + width]
 
 

@@ -81,6 +81,7 @@ def configuration(params: Params) -> dict[str, Any]:
         "models": {params.model: given},
         "residual": params.residual,
         "residual_folds": params.residual_folds,
+        "basis": params.basis,
         "stripes": params.stripes,
         "files": dict(_files(given)),
         "loss": params.loss.model_dump(mode="json"),

@@ -18,6 +18,7 @@ from hsdata.params import Augment
 Values = TypeVar("Values")
 """A NumPy array or a torch tensor; rows and columns are the last two axes."""
 
+# hsdata.batches.physics has further streams.
 _GEOMETRY, _NOISE, _JITTER = range(3)
 
 
@@ -77,9 +78,12 @@ class Draw:
 
     def input(self, window: NDArray[np.float32]) -> NDArray[np.float32]:
         """The input's window (C, h, w), values in [0, 1], turned and with noise."""
-        turned: NDArray[np.float32] = self.geometry.turn(window)
+        return self.noisy(self.geometry.turn(window))
+
+    def noisy(self, turned: NDArray[np.float32]) -> NDArray[np.float32]:
+        """An input (C, h, w) that is turned already, with noise."""
         if self.noise > 0.0:
-            noise = _generator(self.key, _NOISE).standard_normal(turned.shape, dtype=np.float32)
+            noise = generator(self.key, _NOISE).standard_normal(turned.shape, dtype=np.float32)
             noise *= np.float32(self.noise)
             noise += turned
             return np.clip(noise, 0.0, 1.0, out=noise)
@@ -89,7 +93,7 @@ class Draw:
         """The target's window (bands, h, w) turned, each band times its own 1 + jitter * N(0, 1)."""
         turned: NDArray[np.float32] = self.geometry.turn(window)
         if self.jitter > 0.0:
-            gains = 1.0 + self.jitter * _generator(self.key, _JITTER).standard_normal(len(turned))
+            gains = 1.0 + self.jitter * generator(self.key, _JITTER).standard_normal(len(turned))
             return turned * gains.astype(np.float32)[:, None, None]
         return turned
 
@@ -116,7 +120,7 @@ def draw(
     """
     key = (seed, epoch, draw, *_words(sample_id))
     # All five are drawn, whatever is switched on: one option does not change another's choices.
-    down, right, mirror_rows, mirror_columns, turn = _generator(key, _GEOMETRY).random(5)
+    down, right, mirror_rows, mirror_columns, turn = generator(key, _GEOMETRY).random(5)
     height, width = frame
     crop = crop_at(augment, epoch)
     step = 2 if mosaic else 1
@@ -207,5 +211,6 @@ def _words(text: str) -> tuple[int, ...]:
     return tuple(int.from_bytes(digest[at : at + 4], "little") for at in range(0, 16, 4))
 
 
-def _generator(key: tuple[int, ...], stream: int) -> np.random.Generator:
+def generator(key: tuple[int, ...], stream: int) -> np.random.Generator:
+    """The random numbers of a draw's key for one purpose; `stream` tells purposes apart."""
     return np.random.default_rng([*key, stream])

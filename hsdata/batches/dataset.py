@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -13,8 +13,11 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
+from hsdata.batches import physics
 from hsdata.batches.augment import Draw, draw, whole
 from hsdata.batches.cache import SharedArrays
+from hsdata.batches.physics import Physics, Window
+from hsdata.cube import Cube
 from hsdata.formats import image, mosaic
 from hsdata.formats.mosaic import MosaicFile
 from hsdata.formats.zarr import ZarrCube
@@ -63,6 +66,7 @@ class CubeDataset(torch.utils.data.Dataset[dict[str, Any]]):
         frames: (height, width) of each input in pixels.
         scale: target pixels for each input pixel along an axis.
         augment: what augmentation may do; None leaves samples as they are.
+        physics: how it changes cubes; None where it does not.
     """
 
     def __init__(
@@ -77,6 +81,7 @@ class CubeDataset(torch.utils.data.Dataset[dict[str, Any]]):
         cache: Literal["none", "memory"] = "none",
         input: Input = "track",
         target: Target = CUBES,
+        pools: Sequence[Sequence[int]] = (),
     ) -> None:
         """Choose samples and modalities.
 
@@ -90,10 +95,12 @@ class CubeDataset(torch.utils.data.Dataset[dict[str, Any]]):
             cache: whether decoded samples stay in memory.
             input: the track's own input, or the full-size RGB.
             target: the cube, or the full-size RGB.
+            pools: places in `rows` of samples that may be mixed with each other; by default all of them.
 
         Raises:
             UserError: a sample is smaller than the crop, a mosaic or its crop has an odd size, an input
-                is missing, or a cache in memory would not fit.
+                is missing, a cache in memory would not fit, or cubes are to be changed whose inputs are
+                of another camera.
         """
         self.modality = modality_of(track, input)
         self.mosaic = self.modality == INPUT_MODALITY[1]
@@ -119,6 +126,8 @@ class CubeDataset(torch.utils.data.Dataset[dict[str, Any]]):
         self._opened: dict[int, ZarrCube] = {}
         self._mosaics: dict[int, MosaicFile] = {}
         self._cache = SharedArrays(self._cached_arrays()) if cache == "memory" else None
+        self._greatest: dict[int, NDArray[np.float64]] = {}
+        self.physics = self._camera(augment, pools) if augment is not None and physics.wanted(augment) else None
 
     def __len__(self) -> int:
         return len(self._samples)
@@ -131,9 +140,17 @@ class CubeDataset(torch.utils.data.Dataset[dict[str, Any]]):
             chosen = draw(
                 self.augment, sample.id, sample.frame, seed=self.seed, epoch=epoch, draw=number, mosaic=self.mosaic
             )
-        item: dict[str, Any] = {"input": _tensor(chosen.input(self._read_input(index, chosen)))}
-        if sample.target:
-            item["target"] = _tensor(chosen.target(self._read_target(index, chosen)))
+        item: dict[str, Any] = {}
+        window = chosen.geometry.window(self.scale)
+        if self.physics is None or not self.physics.renders:
+            item["input"] = _tensor(chosen.input(self._read_input(index, chosen)))
+        if self.physics is not None:
+            cube = self.physics.changed(chosen.key, index, window, self)
+            item["target"] = _tensor(chosen.target(cube))
+            if self.physics.renders:
+                item["input"] = _tensor(chosen.noisy(self.physics.seen(cube, chosen.geometry)))
+        elif sample.target:
+            item["target"] = _tensor(chosen.target(self.cut(index, window)))
         item["index"] = index
         item["columns"] = torch.from_numpy(chosen.geometry.columns(self.scale).copy())
         item["transposed"] = chosen.geometry.transpose
@@ -183,11 +200,9 @@ class CubeDataset(torch.utils.data.Dataset[dict[str, Any]]):
         except (UserError, OSError, ValueError) as error:
             raise SampleError(f"The input of {sample.id} ({sample.input}) cannot be used: {error}") from error
 
-    def _read_target(self, index: int, chosen: Draw) -> NDArray[np.float32]:
-        """The window (bands, H, W) of the target that belongs to the input's."""
-        sample = self._samples[index]
-        window = chosen.geometry.window(self.scale)
-        frame = (sample.frame[0] * self.scale, sample.frame[1] * self.scale)
+    def cut(self, index: int, window: Window) -> NDArray[np.float32]:
+        """A window of a sample's target, (bands, H, W), in pixels of the target."""
+        sample, frame = self._samples[index], self.size(index)
         try:
             if self.target == RGB_FULL:
                 return self._read_rgb((index, "target"), sample.target, frame, _selection(window))
@@ -197,6 +212,34 @@ class CubeDataset(torch.utils.data.Dataset[dict[str, Any]]):
             return self._cube(index, frame).read(*window)
         except (UserError, OSError, ValueError) as error:
             raise SampleError(f"The target of {sample.id} ({sample.target}) cannot be used: {error}") from error
+
+    def size(self, index: int) -> tuple[int, int]:
+        """(height, width) of a sample's target in pixels."""
+        height, width = self._samples[index].frame
+        return height * self.scale, width * self.scale
+
+    def greatest(self, index: int) -> NDArray[np.float64]:
+        """The greatest value of each band of a sample's cube, (bands,); found once in a process."""
+        if index not in self._greatest:
+            self._greatest[index] = self.cut(index, (0, 0, *self.size(index))).max(axis=(1, 2)).astype(np.float64)
+        return self._greatest[index]
+
+    def like(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Arrays are what this data set has."""
+        return values
+
+    array = like
+
+    def _camera(self, augment: Augment, pools: Sequence[Sequence[int]]) -> Physics | None:
+        """How cubes are changed, by a look at the first sample; None where there is no sample."""
+        if self.target != CUBES or not all(sample.target for sample in self._samples):
+            raise UserError("augment.light, mix and materials change cubes: set them to 0 where RGB is predicted.")
+        if not self._samples:
+            return None
+        frame = whole(self._samples[0].frame)
+        cube = Cube(self.cut(0, (0, 0, *self.size(0))), self._cube(0, self.size(0)).wavelengths, self.ids[0])
+        pair = (self._read_input(0, frame), cube)
+        return physics.physics_of(augment, self.modality, self.ids[0], pair, pools or [range(len(self))])
 
     def _read_rgb(self, name: tuple[int, str], path: str, frame: tuple[int, int], here: Any) -> NDArray[np.float32]:
         """A window of an image, which a decoder can only give whole."""

@@ -229,6 +229,7 @@ def _record(source: str, place: Path, which: checkpoint.Which, config: Mapping[s
         "params": config["model"]["params"],
         "residual": config["model"].get("residual", "none"),
         "stripes": bool(config["model"].get("stripes", 0)),
+        "basis": config["model"].get("basis", 0),
         "input": config.get("input", "track"),
         "target": zoo.target_of(config["model"]["name"]),
         "checkpoint": config["checkpoint"],

@@ -1,5 +1,6 @@
 """The models, by name: one file a family, a registry, and an example to copy (`example.py`)."""
 
+from hsmodels.zoo.basis import basis_of
 from hsmodels.zoo.published import import_checkpoint
 from hsmodels.zoo.registry import (
     base_of,
@@ -16,6 +17,7 @@ from hsmodels.zoo.registry import (
 
 __all__ = [
     "base_of",
+    "basis_of",
     "build",
     "fit",
     "for_track",

@@ -6,24 +6,27 @@ import torch
 from torch import Tensor, nn
 
 from hsengine.predict.ensemble import Ensemble
+from hsmodels.zoo.basis import Basis
 from hsmodels.zoo.tracing import full_precision
 
 
 class Residual(nn.Module):
     """base(x) + gain · net(x), where the base is solved for first and then stays as it is.
 
-    The gains, one a band, start at 0: training sets out from the base.
+    The gains, one a band, start at 0: training sets out from the base. On a basis of spectra it is
+    base(x) + basis(gain · net(x)), with a gain for each component.
 
     Args:
-        net: from a track's batch to (B, bands, H, W), with gradients.
+        net: from a track's batch to (B, bands, H, W), with gradients; to (B, rank, H, W) where there is a basis.
         base: a closed-form model of the same track and bands.
         bands: bands of the cube.
+        basis: of the training's spectra; None where the network gives bands.
     """
 
-    def __init__(self, net: nn.Module, base: nn.Module, bands: int):
+    def __init__(self, net: nn.Module, base: nn.Module, bands: int, basis: Basis | None = None):
         super().__init__()
-        self.net, self.base = net, base
-        self.gain = nn.Parameter(torch.zeros(bands, 1, 1))
+        self.net, self.base, self.basis = net, base, basis
+        self.gain = nn.Parameter(torch.zeros(bands if basis is None else len(basis.scale), 1, 1))
 
     def forward(self, batch: Tensor, start: Tensor | None = None) -> Tensor:
         """A track's batch → (B, bands, H, W).
@@ -35,8 +38,8 @@ class Residual(nn.Module):
         if start is None:
             with torch.no_grad(), full_precision(batch.device.type):
                 start = self.base(batch.float())
-        change: Tensor = self.net(batch)
-        return start + self.gain * change
+        change: Tensor = self.gain * self.net(batch)
+        return start + (change if self.basis is None else self.basis(change))
 
 
 class Striped(nn.Module):

@@ -18,6 +18,7 @@ from hsdata.layout import CUBES, INPUT_MODALITY, MODALITIES, Input, Target, moda
 from hsengine.base.errors import UserError
 from hsengine.base.params import Section, validated
 from hsengine.base.wording import meant
+from hsmodels.zoo.basis import Basis, OnBasis
 from hsmodels.zoo.composed import Residual, Striped
 
 __loads__ = ("hsmodels.zoo.*",)
@@ -180,8 +181,9 @@ def title(model: Mapping[str, Any]) -> str:
     Args:
         model: `name`, and what it is put into as `for_track` takes it, as the record of a training has it.
     """
-    residual, stripes = model.get("residual", "none"), model.get("stripes", 0)
-    return f"{model['name']}{'' if residual == 'none' else f' over {residual}'}{' with stripes' if stripes else ''}"
+    residual, stripes, basis = model.get("residual", "none"), model.get("stripes", 0), model.get("basis", 0)
+    on = f" on {basis} spectra" if basis else ""
+    return f"{model['name']}{on}{'' if residual == 'none' else f' over {residual}'}{' with stripes' if stripes else ''}"
 
 
 def is_trained(name: str) -> bool:
@@ -224,6 +226,7 @@ def for_track(
     trained: bool = False,
     residual: str = "none",
     stripes: int = 0,
+    basis: int = 0,
     input: Input = "track",
 ) -> nn.Module:
     """Make a model that takes the batches of a track, or of another input.
@@ -236,6 +239,7 @@ def for_track(
         trained: weights will be loaded into the model, so that a part's `pretrained` weights need not exist.
         residual: the closed-form model, with its default parameters, that the model corrects; "none" for none.
         stripes: columns of the widest frame, where a bias for each column and band is learned; 0 for none.
+        basis: principal components of the training's spectra that the model weighs; 0 where it gives bands.
         input: `rgb_full` takes RGB (B, 3, H, W) in [0, 1] instead of the track's input.
 
     Returns:
@@ -244,8 +248,8 @@ def for_track(
     Raises:
         UserError: the model cannot take the input, or see `build`.
     """
-    if residual != "none" or stripes:
-        around = (residual, stripes)
+    if residual != "none" or stripes or basis:
+        around = (residual, stripes, basis)
         return _composed(name, track, params, *around, bands=bands, trained=trained, input=input)
     row = entry(name)
     feed = row.feeds.get(_key(track, input))
@@ -280,22 +284,32 @@ def _composed(
     params: Mapping[str, Any],
     residual: str,
     stripes: int,
+    basis: int,
     *,
     bands: int,
     trained: bool,
     input: Input,
 ) -> nn.Module:
-    model = for_track(name, track, params, bands=bands, trained=trained, input=input)
-    if is_closed_form(model):
-        raise UserError(f"'{name}' is solved for, not trained: set 'residual' to none and 'stripes' to false.")
-    if target_of(name) != CUBES:
-        raise UserError(f"'{name}' predicts RGB, not cubes: set 'residual' to none and 'stripes' to false.")
+    row, off = entry(name), "set 'residual' to none, 'stripes' to false and 'basis' to 0"
+    if not is_trained(name):
+        raise UserError(f"'{name}' is solved for, not trained: {off}.")
+    if row.target != CUBES:
+        raise UserError(f"'{name}' predicts RGB, not cubes: {off}.")
+    if basis > bands:
+        raise UserError(f"basis: {basis} spectra cannot be independent, as cubes have {bands} bands: at most {bands}.")
+    if basis and (row.bands is None or row.bands in params):
+        told = f"leave its parameter '{row.bands}' out" if row.bands else "it has no parameter for its bands"
+        raise UserError(f"basis: '{name}' cannot give {basis} components instead of bands: {told}.")
+    model = for_track(name, track, params, bands=basis or bands, trained=trained, input=input)
+    spectra = Basis(bands, basis) if basis else None
     if residual != "none":
         base = for_track(residual, track, {}, bands=bands, input=input)
         if not is_closed_form(base):
             closed = [known for known in names(track, input) if not is_trained(known)]
             raise UserError(f"residual: '{residual}' is not solved for in closed form: choose {', '.join(closed)}.")
-        model = Residual(model, base, bands)
+        model = Residual(model, base, bands, spectra)
+    elif spectra is not None:
+        model = OnBasis(model, spectra)
     return Striped(model, bands, stripes) if stripes else model
 
 

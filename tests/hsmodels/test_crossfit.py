@@ -60,6 +60,12 @@ def _rows(groups, synthetic=()):
     return frame.assign(split="train", cube="file", cube_hash=hashes, input_hash=hashes)
 
 
+def test_a_sample_is_mixed_with_those_of_its_fold_alone(project):
+    task = _task(_params(folds=2, augment={"mix": 0.5}))
+    pools = task.training().physics.pools
+    assert [list(pool) for pool in pools] == task._folds and len(pools) == 2
+
+
 def test_what_training_corrects_was_solved_without_the_samples_group(project):
     task = _task(_params(folds=3))
     model = task.model()

@@ -60,20 +60,23 @@ def batches(track: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
     return pairs
 
 
-def trained(name: str, track: int, *, residual: str = "none", stripes: int = 0) -> nn.Module:
+def trained(name: str, track: int, *, residual: str = "none", stripes: int = 0, basis: int = 0) -> nn.Module:
     """A model's folder with weights of some size, closed forms solved for."""
     torch.manual_seed(0)
     params = SMALL.get(name, {})
-    model = zoo.for_track(name, track, params, trained=True, residual=residual, stripes=stripes).eval()
+    model = zoo.for_track(name, track, params, trained=True, residual=residual, stripes=stripes, basis=basis).eval()
     for part in (zoo.base_of(model), model):
         if part is not None and zoo.is_closed_form(part):
             zoo.fit(part, batches(track))
+    if basis:
+        zoo.basis_of(model).fit(cube for _, cube in batches(track))
     if stripes:
         with torch.no_grad():
             model.bias.uniform_(-0.01, 0.01)
-            model.net.gain.fill_(0.1)
+            if residual != "none":
+                model.net.gain.fill_(0.1)
     config = {
-        "model": {"name": name, "params": params, "residual": residual, "stripes": stripes},
+        "model": {"name": name, "params": params, "residual": residual, "stripes": stripes, "basis": basis},
         "track": track,
         "wavelengths": [float(value) for value in BAND_GRID],
         "params": {"predict": {}},
@@ -102,7 +105,13 @@ def test_every_model_of_the_zoo_is_written_for_any_size(name: str, track: int) -
 
 @pytest.mark.parametrize(
     ("name", "track", "around"),
-    [("raw2hsi", 1, {}), ("ridge", 2, {}), ("mstpp", 2, {"residual": "kernel_ridge", "stripes": 64})],
+    [
+        ("raw2hsi", 1, {}),
+        ("ridge", 2, {}),
+        ("mstpp", 2, {"residual": "kernel_ridge", "stripes": 64}),
+        ("mstpp", 2, {"residual": "ridge", "basis": 8}),
+        ("raw2hsi", 1, {"basis": 8, "stripes": 64}),
+    ],
 )
 def test_onnx_gives_the_cubes_that_the_folder_gives(name: str, track: int, around: dict) -> None:
     pytest.importorskip("onnxruntime")
@@ -137,7 +146,7 @@ def test_a_model_over_a_closed_form_with_stripes_predicts_as_before() -> None:
 
 
 def test_half_precision_leaves_closed_forms_alone() -> None:
-    trained("mstpp", 2, residual="ridge", stripes=32)
+    trained("mstpp", 2, residual="ridge", stripes=32, basis=8)
     done = export.run(Path("model"), Path("half.pt"), "torchscript", half=True)
     assert 0.0 < done.error < 0.05 and "--input" in str(done)
     trained("ridge", 2)

@@ -14,12 +14,14 @@ from hsmodels.resident import ResidentSamples
 
 
 @pytest.mark.parametrize("track", [1, 2])
-def test_items_are_those_of_the_dataset_that_reads_files(tmp_path, monkeypatch, track):
+@pytest.mark.parametrize("changed", [False, True])
+def test_items_are_those_of_the_dataset_that_reads_files(tmp_path, monkeypatch, track, changed):
     monkeypatch.chdir(tmp_path)
     testing.project(track)
     rows = division(catalogs.load(paths.CATALOG))[0]
     for crop in (None, 8):
-        chosen = {"track": track, "augment": Augment(crop=crop, noise=0.1, jitter=0.1), "seed": 5}
+        changes = {"light": 0.3, "mix": 0.8, "materials": 0.5} if changed else {}
+        chosen = {"track": track, "augment": Augment(crop=crop, noise=0.1, jitter=0.1, **changes), "seed": 5}
         files = CubeDataset(rows, **chosen)
         resident = pickle.loads(pickle.dumps(ResidentSamples(rows, device=torch.device("cpu"), **chosen)))
         assert (resident.ids, resident.categories, len(resident)) == (files.ids, files.categories, len(files))

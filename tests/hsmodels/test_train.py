@@ -13,6 +13,7 @@ import torch
 import hsmodels
 from hsdata import catalog as catalogs
 from hsdata import paths
+from hsdata.params import Augment
 from hsengine.base.errors import UserError
 from hsengine.base.files import write_text
 from hsengine.base.settings import Machine
@@ -23,6 +24,7 @@ from hsmodels.inference import finish, reconstruct
 from hsmodels.params import Params, Predict
 from hsmodels.project import PROJECT
 from hsmodels.reconstruction import Reconstruction
+from hsmodels.zoo.basis import Basis
 
 
 @pytest.fixture(params=[2], ids=["track 2"])
@@ -147,6 +149,37 @@ def test_a_resumed_residual_is_not_solved_for_again(project, monkeypatch):
     monkeypatch.setattr(Reconstruction, "prepare", lambda self, model: pytest.fail("solved for again"))
     train.run(_composed())
     assert _weights() == whole
+
+
+@pytest.mark.parametrize("residual", ["none", "ridge"])
+def test_a_basis_is_learnt_stated_and_kept(project, monkeypatch, capsys, residual):
+    params = _composed(residual).model_copy(update={"basis": 4, "augment": Augment(light=0.2, mix=0.5, materials=0.3)})
+    stopped = []
+
+    def progress(self, done):
+        stopped.append(done)
+        if len(stopped) == 3:
+            signal.raise_signal(signal.SIGTERM)
+
+    done = train.run(params)
+    told = capsys.readouterr().err
+    whole, config = _weights(), done.config
+    error = config["checkpoints"]["last"]["measures"]["val/basis_error"]
+    assert 0.0 < error < 1.0 and f"4 spectra leave {error:.2%} of the training's over" in told
+    model, record = hsmodels.load(which="last")
+    assert record["model"]["basis"] == 4
+    basis, alone = zoo.basis_of(model), Basis(61, 4)
+    frames = _whole_frames(Reconstruction(params, *division(catalogs.load(paths.CATALOG))))
+    alone.fit(item["target"][None] for item in frames)
+    assert all(torch.equal(value, basis.state_dict()[name]) for name, value in alone.state_dict().items())
+    with monkeypatch.context() as patch:
+        patch.setattr(Reconstruction, "progress", progress)
+        with pytest.raises(SystemExit):
+            train.run(params)
+    monkeypatch.setattr(Reconstruction, "prepare", lambda self, model: pytest.fail("learnt again"))
+    again = train.run(params)
+    assert _weights() == whole
+    assert again.config["checkpoints"]["last"]["measures"]["val/basis_error"] == error
 
 
 def test_two_trainings_are_equal_to_the_bit(project):
