@@ -30,7 +30,8 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=25.0, help="of processor time, after which none is begun")
     parser.add_argument("--keep", type=Path, default=Path("derived/boosters"), help="folder of models and measures")
     given = parser.parse_args()
-    if not Path("derived/split").is_dir():
+    params = Path("params.yaml")
+    if not Path("derived/split").is_dir() or "challenge: biomass" not in params.read_text(encoding="utf-8"):
         print("no project of pastures in this folder: run it where derived/split is")
         return
     from hsengine.study import plan as plans
