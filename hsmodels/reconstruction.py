@@ -177,7 +177,7 @@ class Reconstruction(Task):
         """What the network is put into, as `zoo.for_track` takes it: nothing if it is solved for, or predicts RGB."""
         params = self.params
         if self.target != layout.CUBES or not zoo.is_trained(params.model):
-            return {"residual": "none", "stripes": 0, "basis": 0}
+            return {"residual": "none", "stripes": 0, "basis": params.basis}
         widest = max((int(width) for rows in tables for width in rows["width"]), default=0)
         residual = params.residual if self.choice is None else self.choice.name
         return {"residual": residual, "stripes": widest if params.stripes else 0, "basis": params.basis}
