@@ -216,7 +216,7 @@ def test_what_is_missing_or_wrong_is_told_before_anything_is_made(project):
         train.run(_params(model="raw2hsi", given={}))
     with pytest.raises(UserError, match=r"train\.watch"):
         train.run(_params(watch="PSNR"))
-    with pytest.raises(UserError, match="'ridge' is solved for, not trained: .*'basis' to 0"):
+    with pytest.raises(UserError, match=r"'ridge' is solved for, not trained: .*'basis' to 0"):
         train.run(_params(model="ridge", given={}).model_copy(update={"basis": 4}))
     with pytest.raises(UserError, match="basis: 62 spectra cannot be independent"):
         train.run(_params().model_copy(update={"basis": 62}))

@@ -19,7 +19,7 @@ from hsdata.camera import camera
 from hsdata.cube import BAND_GRID, Cube
 from hsdata.formats import image, mosaic
 from hsdata.params import Augment, DataParams
-from hsdata.testing import data_folder, numbered
+from hsdata.testing import data_folder, numbered, smooth_cube
 from hsengine.base.errors import UserError
 
 IDS = numbered(1, 3)
@@ -128,9 +128,42 @@ def draw_key(augment, name, epoch):
     return draw(augment, name, (SIZE // 2, SIZE // 2), seed=7, epoch=epoch, mosaic=False).key
 
 
-def test_partners_of_other_shapes_are_mirrored():
-    rows = physics._mirrored(np.arange(10), 4).tolist()
-    assert rows == [0, 1, 2, 3, 3, 2, 1, 0, 0, 1]
+class Arrays:
+    """Cubes of several shapes in memory."""
+
+    def __init__(self, *shapes):
+        self._cubes = [smooth_cube(number, *shape).values for number, shape in enumerate(shapes)]
+
+    def cut(self, place, window):
+        top, left, height, width = window
+        return self._cubes[place][:, top : top + height, left : left + width]
+
+    def size(self, place):
+        return self._cubes[place].shape[1:]
+
+    def greatest(self, place):
+        return self._cubes[place].max(axis=(1, 2)).astype(np.float64)
+
+    def like(self, values):
+        return values
+
+    array = like
+
+
+@pytest.mark.parametrize("shape", [(6, 30), (30, 6), (5, 7), (40, 40)])
+def test_partners_of_other_shapes_are_mirrored(shape):
+    cubes = Arrays((16, 20), shape)
+    made = Physics(Augment(light=0.3, mix=1.0, materials=0.5), BAND_GRID, "rgb_2", True, [[0, 1]])
+    for seed in range(5):
+        whole = made.changed((seed,), 0, (0, 0, 16, 20), cubes)
+        part = made.changed((seed,), 0, (4, 6, 8, 10), cubes)
+        assert np.array_equal(part, whole[:, 4:12, 6:16])
+        assert whole.min() >= 0.0 and whole.max() <= 1.0
+    assert physics._mirrored(np.arange(10), 4).tolist() == [0, 1, 2, 3, 3, 2, 1, 0, 0, 1]
+
+
+def test_without_these_changes_nothing_is_looked_at(project):
+    assert dataset(project, 2, augment=Augment(noise=0.1)).physics is None
 
 
 @settings(max_examples=60, deadline=None)
