@@ -95,24 +95,22 @@ def _strips(truth: Tensor) -> list[slice]:
 
 
 class _Buffers(threading.local):
-    """A strip of the pair and three scratch tensors like it, for each thread its own."""
+    """Three scratch tensors like a strip, for each thread its own."""
 
     def __init__(self, dtype: torch.dtype) -> None:
         self.dtype = dtype
         self.kept: Tensor | None = None
 
-    def loaded(self, truth: Tensor, prediction: Tensor, at: slice) -> Tensor:
-        """(5, B, bands, n): the strip of both cubes, and scratch.
+    def like(self, strip: Tensor) -> Tensor:
+        if self.kept is None or self.kept.shape[-1] < strip.shape[-1]:
+            self.kept = torch.empty((3, *strip.shape), dtype=self.dtype, device=strip.device)
+        return self.kept[..., : strip.shape[-1]]
 
-        They are copied: the bands of a frame of 1024 x 1024 lie a power of two apart in memory, where a processor's
-        cache keeps few of them at a time. Cubes with the bands last in memory are turned.
-        """
-        a, b = truth[:, :, at], prediction[:, :, at]
-        if self.kept is None or self.kept[0].shape != a.shape:
-            self.kept = torch.empty((5, *a.shape), dtype=self.dtype, device=a.device)
-        self.kept[0].copy_(a)
-        self.kept[1].copy_(b)
-        return self.kept
+
+def _loaded(cube: Tensor, at: slice, dtype: torch.dtype) -> Tensor:
+    strip = cube[:, :, at].to(dtype)
+    # Cubes with the bands last in memory are turned strip by strip.
+    return strip if strip.stride(2) == 1 else strip.contiguous()
 
 
 def _visible(colour: Tensor) -> slice:
@@ -132,7 +130,7 @@ def _shares(values: Tensor, out: Tensor, floor: float) -> Tensor:
     else:
         torch.clamp(values, min=0.0, out=out)
     scale = out.sum(dim=1, keepdim=True).add_(SID_EPSILON).reciprocal_()
-    out.mul_(scale).add_(SID_EPSILON)
+    torch.addcmul(out.new_full((1, 1, 1), SID_EPSILON), out, scale, out=out)
     return scale
 
 
@@ -170,10 +168,12 @@ def _forward(truth: Tensor, prediction: Tensor, colour: Tensor, weights: Tensor 
         prediction_rgb=zeros(batch, 3, pixels),
     )
     visible = _visible(colour)
+    seen = colour[:, visible].contiguous()
     buffers = _Buffers(dtype)
 
     def walk(at: slice) -> tuple[Tensor, Tensor]:
-        a, b, x, y, z = buffers.loaded(truth, prediction, at)
+        a, b = _loaded(truth, at, dtype), _loaded(prediction, at, dtype)
+        x, y, z = buffers.like(a)
 
         gap, _ = _cosine_gap(a, b, (_norm(a, x), _norm(b, x)), x)
         maps.sam[:, at] = gap.mul_(0.5).sqrt_().asin_().mul_(2.0)
@@ -183,8 +183,9 @@ def _forward(truth: Tensor, prediction: Tensor, colour: Tensor, weights: Tensor 
         torch.sub(x, y, out=z)
         maps.sid[:, at] = x.div_(y).log_().mul_(z).sum(dim=1)
 
-        maps.truth_rgb[:, :, at] = colour[:, visible] @ a[:, visible].double()
-        maps.prediction_rgb[:, :, at] = colour[:, visible] @ b[:, visible].double()
+        for image in range(batch):
+            torch.mm(seen, a[image, visible].double(), out=maps.truth_rgb[image, :, at])
+            torch.mm(seen, b[image, visible].double(), out=maps.prediction_rgb[image, :, at])
 
         torch.sub(a, b, out=x).square_()
         if weights is None:
@@ -225,7 +226,8 @@ class _Spectral(torch.autograd.Function):
         result = torch.empty_like(prediction)
 
         def walk(at: slice) -> None:
-            a, b, x, y, z = buffers.loaded(truth, prediction, at)
+            a, b = _loaded(truth, at, dtype), _loaded(prediction, at, dtype)
+            x, y, z = buffers.like(a)
 
             # The angle: dcos/db = (a - cos |a|/|b| b) / (|a||b| + ε), dθ/dcos = -1 / sin θ.
             norms = (_norm(a, x), _norm(b, x))
