@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import csv
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from hsengine.base import tables
 from hsengine.base.errors import UserError
 from hstasks.images.geotiff import Palette
 
@@ -67,17 +68,17 @@ def relabelling(name: str) -> Relabelling:
         UserError: there is no such table, or it does not say of each label which classes it may be.
     """
     file = _FOLDER / f"{name}.csv" if name in TABLES else Path(name)
+    if not os.path.lexists(file):
+        raise UserError(f"oem.table: there is no table '{name}': {', '.join(TABLES)}, or the path of a file.")
     try:
-        with file.open(encoding="utf-8", newline="") as stream:
-            rows = {
-                int(row["label"]): tuple(sorted({int(number) for number in row["classes"].split()} - {BACKGROUND}))
-                for row in csv.DictReader(stream)
-            }
-    except FileNotFoundError:
-        raise UserError(f"oem.table: there is no table '{name}': {', '.join(TABLES)}, or the path of a file.") from None
-    except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UserError(f"{file} is no table of the columns 'label' and 'classes' ({error}).") from None
-    if sorted(rows) != list(range(OEM_CLASSES)):
+        labels = [
+            (int(row["label"]), tuple(sorted({int(number) for number in row["classes"].split()} - {BACKGROUND})))
+            for row in tables.read(file, ("label", "classes"))
+        ]
+    except ValueError as error:
+        raise UserError(f"{file} must hold whole numbers ({error}).") from None
+    rows = dict(labels)
+    if sorted(label for label, _ in labels) != list(range(OEM_CLASSES)):
         raise UserError(f"{file} must say of each label 0 to {OEM_CLASSES - 1}, once, which classes it may be.")
     wrong = [label for label, classes in rows.items() if any(not 0 < number < CLASSES for number in classes)]
     if wrong:

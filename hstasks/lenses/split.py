@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from hsengine.base import tables
 from hsengine.base.errors import UserError
 from hsengine.base.files import write_json, write_text
 from hsengine.base.paths import CATALOG, DERIVED
@@ -257,10 +258,7 @@ def _from_file(known: pd.DataFrame, path: str) -> pd.DataFrame:
     file = Path(path)
     if not file.is_file():
         raise UserError(f"There is no table of a split at {file}: split.path names it, with the columns id and part.")
-    try:
-        rows = _read(file)[["id", "part"]].assign(band="")
-    except (KeyError, ValueError) as error:
-        raise UserError(f"{file} has no columns id and part ({error}).") from None
+    rows = pd.DataFrame(tables.read(file, ("id", "part")), columns=["id", "part"], dtype=str).assign(band="")
     strange = sorted(set(rows["part"]) - set(PARTS))
     if strange:
         raise UserError(f"{file} has the parts {some(strange)}; {', '.join(PARTS)} are possible.")
