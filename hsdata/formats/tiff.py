@@ -47,6 +47,8 @@ def load(
     source = str(path)
     try:
         with tifffile.TiffFile(source) as file:
+            # Counting finds pages that lead back to one before; going through them uncounted would not end.
+            len(file.pages)
             page: Any = file.pages[0]
             tags = page.tags
             metadata = str(tags[_GDAL_METADATA].value) if _GDAL_METADATA in tags else ""

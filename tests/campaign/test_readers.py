@@ -144,6 +144,17 @@ def test_a_heap_without_end_is_refused(number: int, length: int, tmp_path: Path)
             read(file)
 
 
+def test_pages_that_lead_in_a_circle_end(tmp_path: Path) -> None:
+    file = tmp_path / "image.tif"
+    _tiff(file)
+    content = bytearray(file.read_bytes())
+    (first,) = struct.unpack_from("<I", content, 4)
+    (tags,) = struct.unpack_from("<H", content, first)
+    struct.pack_into("<I", content, first + 2 + 12 * tags, first)
+    file.write_bytes(content)
+    attempt(lambda: formats.open_cube(file), _sound_cube)
+
+
 def test_a_capture_with_a_name_that_is_no_text_is_read(tmp_path: Path) -> None:
     hdf5.write(tmp_path / "cube.h5", cube())
     file = tmp_path / os.fsdecode(b"caf\xe9.h5")
