@@ -31,7 +31,7 @@ SID_EPSILON: Final = 1e-12
 MAGNITUDE_LIMIT: Final = 1e30
 
 # Elements of a strip: a few buffers of it a core fit in the processor's cache. Accelerators want few, large calls.
-_CPU_STRIP: Final = 61 * 2048
+_CPU_STRIP: Final = 61 * 4096
 _DEVICE_STRIP: Final = 1 << 24
 
 
