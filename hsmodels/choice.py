@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from hsdata import layout
 from hsdata.cube import BAND_GRID
-from hsengine.study.table import Value
+from hsengine.values import Value
 from hsmodels import crossfit, scoring, zoo
 from hsmodels.heldout import Frames
 from hsmodels.inference import reconstruct

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import default_collate
 
 from hsengine.evaluate import shown
-from hsengine.study.table import Value
+from hsengine.values import Value
 
 
 @dataclass(frozen=True)

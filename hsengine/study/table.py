@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -17,6 +16,7 @@ from hsengine.base.wording import some
 from hsengine.study import experiments
 from hsengine.study.experiments import Status
 from hsengine.study.plan import Experiment, Plan
+from hsengine.values import Value
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,41 +25,6 @@ _COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#
 NONE = "–"
 UNSURE = "n.s."
 PUBLISHED = "published"
-
-
-@dataclass(frozen=True)
-class Value:
-    """A mean over experiments.
-
-    Attributes:
-        mean: the mean.
-        spread: the standard deviation of the sample (n - 1); None of a single experiment.
-        n: how many experiments.
-    """
-
-    mean: float
-    spread: float | None
-    n: int
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> Value | None:
-        """The mean of some values, None of none."""
-        if not values:
-            return None
-        spread = statistics.stdev(values) if len(values) > 1 else None
-        return cls(statistics.fmean(values), spread, len(values))
-
-    def __str__(self) -> str:
-        return f"{self.mean:.4f}" + ("" if self.spread is None else f" ± {self.spread:.4f}")
-
-    @property
-    def is_told_from_zero(self) -> bool:
-        """Whether 0 is outside of the 95 % interval of Student's t for the mean; not of a single experiment."""
-        from scipy.special import stdtrit
-
-        if self.spread is None:
-            return False
-        return abs(self.mean) > float(stdtrit(self.n - 1, 0.975)) * self.spread / math.sqrt(self.n)
 
 
 @dataclass(frozen=True)

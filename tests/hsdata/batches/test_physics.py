@@ -226,5 +226,5 @@ def test_a_mosaic_of_eight_bits_stays_one(project, tmp_path):
 
 
 def test_where_rgb_is_predicted_there_is_no_cube_to_change(project):
-    with pytest.raises(UserError, match="set them to 0 where RGB is to be predicted"):
+    with pytest.raises(UserError, match="set them to 0 where RGB is predicted"):
         dataset(project, 1, augment=Augment(light=0.1), target="rgb_full")

@@ -56,7 +56,7 @@ def test_the_tables_of_the_package():
     [
         ("label,classes\n0,0\n", f"each label 0 to {OEM_CLASSES - 1}"),
         ("label,classes\n" + "".join(f"{k},{k}\n" for k in range(9)), "label 6 names a class outside"),
-        ("a,b\n1,2\n", "no table of the columns"),
+        ("a,b\n1,2\n", "label and classes are needed"),
     ],
 )
 def test_a_table_that_cannot_be_used_is_explained(tmp_path, text, said):
