@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import default_collate
 
+from hsengine.base.settings import Train
 from hsengine.evaluate import shown
 from hsengine.values import Value
 
@@ -74,15 +75,25 @@ class Samples(Protocol):
     def __getitem__(self, key: tuple[int, int, int]) -> Mapping[str, Any]: ...
 
 
+class Brief(Protocol):
+    """The section `leak` of a challenge's parameters."""
+
+    @property
+    def updates(self) -> int:
+        """Of each training."""
+
+    @property
+    def lr(self) -> float:
+        """The first learning rate."""
+
+
 def taught(
     model: nn.Module,
     loss: Callable[[Mapping[str, Any]], Tensor],
     samples: Samples,
+    brief: Brief,
+    train: Train,
     *,
-    updates: int,
-    batch: int,
-    lr: float,
-    weight_decay: float,
     seed: int,
     step: Callable[[], object],
 ) -> nn.Module:
@@ -92,22 +103,20 @@ def taught(
         model: is changed.
         loss: of a batch, (B,).
         samples: drawn with replacement.
-        updates: how many.
-        batch: samples of each.
-        lr: the first learning rate.
-        weight_decay: of AdamW.
+        brief: how many updates, and the first learning rate.
+        train: samples of an update, and the weight decay of AdamW.
         seed: of the draws.
         step: is called after each update.
 
     Returns:
         The network in evaluation mode.
     """
-    optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=weight_decay)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=brief.lr, weight_decay=train.weight_decay)
     random = np.random.Generator(np.random.PCG64([seed, 1]))
-    for update in range(updates):
+    for update in range(brief.updates):
         for group in optimizer.param_groups:
-            group["lr"] = lr * (1.0 - update / updates)
-        chosen = random.integers(len(samples), size=batch).tolist()
+            group["lr"] = brief.lr * (1.0 - update / brief.updates)
+        chosen = random.integers(len(samples), size=train.batch_size).tolist()
         value = loss(default_collate([samples[update, index, place] for place, index in enumerate(chosen)])).mean()
         optimizer.zero_grad()
         value.backward()  # type: ignore[no-untyped-call]

@@ -98,10 +98,8 @@ def _score(
         model,
         lambda batch: loss(model(batch["image"]), batch["mask"], batch["valid"])[0],
         tiles,
-        updates=params.leak.updates,
-        batch=params.train.batch_size,
-        lr=params.leak.lr,
-        weight_decay=params.train.weight_decay,
+        params.leak,
+        params.train,
         seed=seed,
         step=step,
     )

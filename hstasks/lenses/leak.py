@@ -120,10 +120,8 @@ def _score(
         model,
         loss,
         seen.objects(learned, frame, look, store, keep=True),
-        updates=params.leak.updates,
-        batch=params.train.batch_size,
-        lr=params.leak.lr,
-        weight_decay=params.train.weight_decay,
+        params.leak,
+        params.train,
         seed=seed,
         step=step,
     )
