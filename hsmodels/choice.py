@@ -6,6 +6,8 @@ would say is theirs to say.
 
 from __future__ import annotations
 
+import contextlib
+import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -18,9 +20,14 @@ from tqdm import tqdm
 
 from hsdata import layout
 from hsdata.cube import BAND_GRID
+from hsengine.base.errors import UserError
+from hsengine.base.files import write_json
+from hsengine.base.incremental import key_of
+from hsengine.base.paths import state_folder
+from hsengine.train.identity import code
 from hsengine.values import Value
 from hsmodels import crossfit, scoring, zoo
-from hsmodels.heldout import Frames
+from hsmodels.heldout import Frames, data_hash
 from hsmodels.inference import reconstruct
 from hsmodels.params import Params, Predict
 
@@ -53,6 +60,13 @@ class Choice:
     scores: Mapping[str, float]
     differences: Mapping[str, Value]
 
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> Choice:
+        """What `record` wrote down."""
+        told = record["differences"].items()
+        differences = {name: Value(value["mean"], value["spread"], value["n"]) for name, value in told}
+        return cls(record["name"], record["groups"], record["scores"], differences)
+
     def record(self) -> dict[str, Any]:
         """Plain values for a model's `config.json`."""
         told = {name: asdict(value) | {"told": value.is_told_from_zero} for name, value in self.differences.items()}
@@ -67,6 +81,28 @@ class Choice:
             told = "" if found is None else "told from 0" if found.is_told_from_zero else "not told from 0"
             lines.append(f"  {name} {score:.4f}" + ("" if found is None else f", {found.mean:+.4f} by group, {told}"))
         return "\n".join(lines)
+
+
+def once(params: Params, rows: pd.DataFrame) -> Choice:
+    """What `choose` says, asked once: all processes of a training and each that resumes it hold to the same answer.
+
+    It is kept outside of the workspace, beside the saved states of trainings, until code, samples or parameters differ.
+
+    Raises:
+        UserError: a sample cannot be read.
+    """
+    decides = [params.track, params.input, params.predict.floor, params.seed]
+    key = key_of(decides, code([__name__]), data_hash(rows, rows.iloc[:0]))
+    file = state_folder() / "choices" / f"{key}.json"
+    # One that is spoiled is made again.
+    with contextlib.suppress(OSError, ValueError, LookupError, TypeError, AttributeError):
+        return Choice.of(json.loads(file.read_text(encoding="utf-8")))
+    made = choose(params, rows)
+    # A training that cannot keep it says so when it keeps its state.
+    with contextlib.suppress(OSError, UserError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_json(file, made.record())
+    return made
 
 
 def choose(params: Params, rows: pd.DataFrame) -> Choice:

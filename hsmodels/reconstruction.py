@@ -187,7 +187,7 @@ class Reconstruction(Task):
         params = self.params
         if params.residual != choice.CHOSEN or self.target != layout.CUBES or not zoo.is_trained(params.model):
             return None
-        return choice.choose(params, training)
+        return choice.once(params, training)
 
     def _divided(self) -> list[list[int]]:
         """Places of the training samples by the fold whose closed form serves them; none without cross-fitting."""

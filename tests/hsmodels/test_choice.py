@@ -1,9 +1,12 @@
+import json
+
 import pytest
 import torch
 
 import hsmodels
 from hsdata import catalog as catalogs
 from hsdata import paths
+from hsengine.base.paths import state_folder
 from hsmodels import choice, testing, train, zoo
 from hsmodels.heldout import division
 from hsmodels.params import Params
@@ -76,6 +79,29 @@ def test_each_is_tried_on_samples_whose_group_it_has_not_seen_and_never_on_held_
     made = choice.choose(_params(), rows)
     assert made.groups == 3 and set(read) == set(rows["id"]) and not set(read) & set(held_out["id"])
     assert {frozenset(places) for places in seen} == {frozenset({2, 3}), frozenset({0, 1, 3}), frozenset({0, 1, 2})}
+
+
+def test_a_choice_is_made_once_until_samples_or_parameters_differ(project, monkeypatch):
+    rows = division(catalogs.load(paths.CATALOG))[0]
+    first = choice.once(_params(), rows)
+    choose = choice.choose
+    monkeypatch.setattr(choice, "choose", None)
+    assert choice.once(_params(), rows) == first
+    asked = []
+    monkeypatch.setattr(choice, "choose", lambda params, rows: asked.append(len(rows)) or choose(params, rows))
+    choice.once(_params(), rows.iloc[:2])
+    choice.once(_params().model_copy(update={"seed": 1}), rows)
+    assert asked == [2, 3]
+
+
+def test_a_spoiled_note_of_a_choice_is_made_again(project, monkeypatch):
+    rows = division(catalogs.load(paths.CATALOG))[0]
+    first = choice.once(_params(), rows)
+    (note,) = (state_folder() / "choices").iterdir()
+    for spoiled in ("", "[]", "{}", '{"name": "kernel_sum", "differences": 3}'):
+        note.write_text(spoiled)
+        assert choice.once(_params(), rows) == first
+    assert choice.Choice.of(json.loads(note.read_text())) == first
 
 
 def test_of_few_groups_the_plain_one_is_taken_untried(project, monkeypatch):
