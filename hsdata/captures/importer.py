@@ -20,7 +20,7 @@ from hsdata import formats, layout
 from hsdata.camera.camera import STANDARD_OBSERVER, Camera
 from hsdata.captures import provenance
 from hsdata.captures.provenance import ImportedSample
-from hsdata.captures.reflectance import Reflectance, Scaling, Window, converted, scaling, used_bands
+from hsdata.captures.reflectance import Reflectance, Scaling, Window, converted, known_bands, scaling, used_bands
 from hsdata.cube import BAND_GRID, Cube
 from hsdata.formats import READERS, hdf5, image, is_url, mosaic, numpy, wavelengths
 from hsdata.formats.capture import Capture
@@ -263,9 +263,15 @@ def _band_notes(opened: Capture, scale: Scaling, options: Options) -> list[str]:
     centres = opened.centres()
     used = used_bands(opened, scale)
     notes = []
-    if (np.diff(centres) <= 0).any():
+    known = centres[known_bands(opened)]
+    if len(known) < len(centres):
+        notes.append(
+            f"{len(centres) - len(known)} of {len(centres)} bands left out, whose wavelengths are not finite numbers "
+            "above 0"
+        )
+    if (np.diff(known) <= 0).any():
         notes.append("wavelengths put in order")
-    double = len(centres) - len(np.unique(centres))
+    double = len(known) - len(np.unique(known))
     if double:
         notes.append(f"{double} bands averaged with others of the same wavelength")
     if opened.good is not None and not opened.good.all():
@@ -277,7 +283,7 @@ def _band_notes(opened: Capture, scale: Scaling, options: Options) -> list[str]:
     if centres[used].min() > BAND_GRID[0] or centres[used].max() < BAND_GRID[-1]:
         notes.append(f"held the end values beyond {centres[used].min():g} to {centres[used].max():g} nm")
     notes.append(
-        f"{len(centres)} bands to {len(BAND_GRID)}, {options.resample}"
+        f"{len(known)} bands to {len(BAND_GRID)}, {options.resample}"
         + (f" of {options.fwhm:g} nm" if options.resample == "gaussian" else "")
     )
     return notes

@@ -112,6 +112,9 @@ def _describe_bands(opened: Capture, found: Description) -> None:
         found.odd.append("no wavelengths: give a list of them")
         return
     finite = centres[np.isfinite(centres)]
+    if not len(finite):
+        found.odd.append("no wavelength is finite")
+        return
     ordered = np.unique(finite)
     steps = np.diff(ordered)
     found.facts["wavelengths"] = f"{ordered[0]:g} to {ordered[-1]:g} nm" + (

@@ -175,6 +175,19 @@ def converted(
     )
 
 
+def known_bands(capture: Capture) -> NDArray[np.bool_]:
+    """(bands,): whether a band's wavelength is known, a finite number above 0.
+
+    Raises:
+        UserError: no band's is.
+    """
+    centres = capture.centres()
+    known: NDArray[np.bool_] = np.isfinite(centres) & (centres > 0)
+    if not known.any():
+        raise UserError(f"{capture.source}: none of its {len(centres)} wavelengths is a finite number above 0.")
+    return known
+
+
 def used_bands(
     capture: Capture, scale: Scaling, grid: NDArray[np.float64] = BAND_GRID, margin: float = 0.0
 ) -> NDArray[np.int64]:
@@ -184,7 +197,7 @@ def used_bands(
     or only zeros, or where the white reference is useless.
     """
     centres = capture.centres()
-    good = np.isfinite(centres) & (centres > 0)
+    good = known_bands(capture)
     if capture.good is not None:
         good &= capture.good
     sample = capture.values[:, :: _step(capture), :: _step(capture)]

@@ -261,6 +261,22 @@ def test_what_cannot_be_imported_is_named_and_nothing_is_written(tmp_path: Path)
     assert not (tmp_path / "data").exists()
 
 
+@pytest.mark.parametrize("unknown", [np.nan, np.inf, -1.0])
+def test_bands_of_unknown_wavelength_are_left_out_and_counted(tmp_path: Path, unknown: float) -> None:
+    data, centres = np.moveaxis(scene(0), 0, 2).astype(np.float64), CENTRES.copy()
+    data[:, :, [20, 41]], centres[[20, 41]] = 0.999, unknown
+    scipy.io.savemat(tmp_path / "some.mat", {"data": data, "wl": centres})
+    done = import_cubes([tmp_path / "some.mat"], tmp_path / "data", Options(scale=1.0))
+    assert "2 of 81 bands left out, whose wavelengths are not finite" in str(done)
+    assert "averaged" not in str(done)
+    assert "79 bands to 61" in done.samples[0].notes
+    stored = open_cube(tmp_path / "data/track2/train/hsi_61/Category-1_a_0000.h5").values
+    np.testing.assert_allclose(stored, Cube(scene(0), CENTRES).resampled().values, atol=1e-6)
+    scipy.io.savemat(tmp_path / "all.mat", {"data": data, "wl": np.full_like(centres, unknown)})
+    with pytest.raises(UserError, match=r"all\.mat: none of its 81 wavelengths"):
+        import_cubes([tmp_path / "all.mat"], tmp_path / "data", Options(scale=1.0))
+
+
 def test_extrapolation_is_said(tmp_path: Path) -> None:
     narrow = CENTRES <= 900
     envi.write(tmp_path / "narrow.hdr", Cube(scene(0)[narrow], CENTRES[narrow]))
