@@ -57,6 +57,11 @@ def test_values_are_in_the_space_and_a_search_that_was_broken_off_goes_on_as_it_
     assert again == tried
 
 
+def test_values_that_the_base_sets_for_all_of_the_space_are_searched_all_the_same(hunt):
+    _, _, tried = hunt(3, base={"train": {"lr": 1e-3, "batch_size": 2, "optimizer": "adam"}})
+    assert len({str(values) for values in tried.values()}) == 3
+
+
 def test_another_seed_tries_other_values(hunt):
     first = hunt(1)[2]
     _forget("s-t000")
