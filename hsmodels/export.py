@@ -41,7 +41,7 @@ _BEFORE = {
 
 def run(
     folder: Path,
-    to: Path,
+    to: Path | None,
     format: Format,
     *,
     opset: int | None = None,
@@ -57,7 +57,7 @@ def run(
 
     Args:
         folder: what training wrote.
-        to: the file to write.
+        to: the file to write; `outputs/model` with the format's suffix by default.
         format: of the file.
         opset: of ONNX.
         half: weights and arithmetic in float16, but for closed forms.
@@ -67,7 +67,7 @@ def run(
     Raises:
         UserError: see `checkpoint.load`, `predict.inputs_of` and `writing.write`.
     """
-    writing.check_target(to, format)
+    place = writing.target(to, format)
     record = folders.read(folder, checkpoint.Record)
     settings = settings_of(folder)
     model, config = checkpoint.load(folder, which or settings.checkpoint)
@@ -92,7 +92,7 @@ def run(
         described=_described(config, settings, network.striped),
         halves=Outputs(halved(checkpoint.load(folder, which or settings.checkpoint)[0])) if half else None,
     )
-    made = writing.write(request, to, format, opset=opset, half=half)
+    made = writing.write(request, place, format, opset=opset, half=half)
     return Summary(made.file, made.error, made.compared, made.sizes, notes)
 
 

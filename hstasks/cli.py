@@ -165,8 +165,11 @@ def predict(
 
 @app.command()
 def export(
-    to: Annotated[Path, typer.Option(help="The file to write: .onnx, .pt or .pt2; a .json comes beside it.")],
     model: Annotated[Path, typer.Argument(help="A folder that training wrote.")] = paths.MODEL,
+    to: Annotated[
+        Path | None,
+        typer.Option(help="The file, .onnx, .pt or .pt2; default: outputs/model.onnx, ... A .json is beside."),
+    ] = None,
     format: Annotated[Literal["onnx", "torchscript", "torch-export"], typer.Option(help="Of the file.")] = "onnx",
     opset: Annotated[int | None, typer.Option(help="Of ONNX; 20 by default.")] = None,
     half: Annotated[bool, typer.Option("--half", help="Half precision inside; its error is stated.")] = False,

@@ -22,7 +22,7 @@ _MULTIPLES = (8, 32)
 
 def run(
     folder: Path,
-    to: Path,
+    to: Path | None,
     format: Format,
     *,
     opset: int | None = None,
@@ -38,7 +38,7 @@ def run(
 
     Args:
         folder: what training wrote.
-        to: the file to write.
+        to: the file to write; `outputs/model` with the format's suffix by default.
         format: of the file.
         opset: of ONNX.
         half: weights and arithmetic in float16.
@@ -49,7 +49,7 @@ def run(
     Raises:
         UserError: see `loading.load`, `predict` of the challenge, and `writing.write`.
     """
-    writing.check_target(to, format)
+    place = writing.target(to, format)
     if is_exported(folder):
         raise UserError(f"{folder} is an exported file: give the folder of the trained model.")
     said = folders.read(folder, Record)
@@ -76,7 +76,7 @@ def run(
         },
         fixed=fixed,
     )
-    done = writing.write(request, to, format, opset=opset, half=half)
+    done = writing.write(request, place, format, opset=opset, half=half)
     return Summary(done.file, done.error, done.compared, done.sizes, notes)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from hsengine.base import paths
 from hsengine.base.errors import UserError
 from hsengine.base.files import file_hash, replacing, write_json
 from hsengine.export.conversion import DEFAULT_OPSET, Axes, ConversionError, convert
@@ -87,14 +88,18 @@ class Summary:
         return "\n".join(lines)
 
 
-def check_target(to: Path, format: Format) -> None:
-    """Refuse a place whose name does not say the format, by which `predict` knows an exported file.
+def target(to: Path | None, format: Format) -> Path:
+    """Where the file goes: `outputs/model.onnx` and its like by default.
+
+    A name must say the format, by which `predict` knows an exported file.
 
     Raises:
         UserError: another suffix, or a folder.
     """
-    if to.suffix != SUFFIXES[format] or to.is_dir():
-        raise UserError(f"--to {to}: give a file name that ends in {SUFFIXES[format]} for the format {format}.")
+    place = paths.MODEL.with_suffix(SUFFIXES[format]) if to is None else to
+    if place.suffix != SUFFIXES[format] or place.is_dir():
+        raise UserError(f"--to {place}: give a file name that ends in {SUFFIXES[format]} for the format {format}.")
+    return place
 
 
 def write(request: Request, to: Path, format: Format, *, opset: int | None = None, half: bool = False) -> Summary:
@@ -114,7 +119,7 @@ def write(request: Request, to: Path, format: Format, *, opset: int | None = Non
         UserError: an operation is in the way (named), the file's results differ from the model's, a library is
             missing, or the place cannot be written.
     """
-    check_target(to, format)
+    target(to, format)
     if opset is not None and format != "onnx":
         raise UserError(f"--opset is a matter of ONNX, not of {format}: leave it out.")
     if format == "onnx":

@@ -168,3 +168,8 @@ def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_folders_are_no_exported_files() -> None:
     Path("folder.pt").mkdir()
     assert not is_exported("folder.pt") and not is_exported("model") and is_exported("model.onnx")
+
+
+@pytest.mark.parametrize(("format", "name"), [("onnx", "model.onnx"), ("torchscript", "model.pt")])
+def test_without_a_name_the_file_stands_beside_the_models_folder(format, name):
+    assert writing.target(None, format) == Path("outputs") / name
