@@ -110,7 +110,7 @@ def _tint(dtype: torch.dtype, device: torch.device) -> tuple[list[Tensor], list[
 
 
 def _polynomial(factors: list[Tensor], at: Tensor) -> Tensor:
-    value = torch.addcmul(factors[1], factors[0], at)
+    value = at * factors[0] + factors[1]
     for factor in factors[2:]:
         value = torch.addcmul(factor, value, at)
     return value
@@ -178,7 +178,8 @@ def ciede2000(first: Tensor, apart: Tensor) -> Tensor:
     p, q = _tint(x.dtype, x.device)
     tint = torch.addcmul(_polynomial(p, cosine), sine, _polynomial(q, cosine))
     away = torch.atan2(sine, cosine) * (180.0 / math.pi / 25.0) - (275.0 - 180.0) / 25.0
-    turn = math.radians(60.0) * (-(away * away)).exp()
+    # Far from blue it is nothing; numbers too small for their type would cost a hundred times the time of others.
+    turn = math.radians(60.0) * (-(away * away)).clamp(min=-60.0).exp()
     rotation = -2.0 * torch.sin(turn) * _saturation(0.5 * total)
 
     lightness = torch.add(l1, dl, alpha=0.5) - 50.0

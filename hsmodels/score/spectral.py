@@ -33,11 +33,11 @@ MAGNITUDE_LIMIT: Final = 1e30
 
 # Elements of a strip on a processor: three buffers like it fit in the cache of a core. Accelerators want few, large
 # calls.
-_CPU_STRIP: Final = 61 * 2048
+_CPU_STRIP: Final = 61 * 3072
 _DEVICE_STRIP: Final = 1 << 24
 
 # Strips that one thread takes together, at most, and how many such parts a large enough image has at least.
-_STRIPS_AT_ONCE: Final = 8
+_STRIPS_AT_ONCE: Final = 5
 _PARTS: Final = 16
 
 
