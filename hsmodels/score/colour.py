@@ -2,13 +2,18 @@
 
 Every function works on tensors (..., 3, n) and is differentiable, with finite gradients at black, at greys
 and at equal colours. The constants are those of `hsdata.camera.colour`.
+
+A pair of colours is the first and how far the second is from it: in float32, the difference of two nearly equal
+colours would have no digits left.
 """
 
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import Any, Final
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -40,6 +45,12 @@ def root(values: Tensor) -> Tensor:
     return result
 
 
+def clipped(linear: Tensor, change: Tensor) -> tuple[Tensor, Tensor]:
+    """A pair of linear values with both of them clipped to [0, 1], as renders are; the change keeps its digits."""
+    bounded = linear.clamp(0.0, 1.0)
+    return bounded, torch.clamp(change + (linear - bounded), min=-bounded, max=1.0 - bounded)
+
+
 def encode(linear: Tensor) -> Tensor:
     """The sRGB render of linear values of any shape: clipped to [0, 1] and gamma encoded."""
     bounded = linear.clamp(0.0, 1.0)
@@ -49,28 +60,27 @@ def encode(linear: Tensor) -> Tensor:
     return (1.0 + cie.SRGB_OFFSET) * power + cie.SRGB_SLOPE * bounded.clamp(max=threshold) - _CONSTANT
 
 
-def labs(first: Tensor, second: Tensor, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:
-    """CIELAB of one render, and how far that of another is from it, both (..., 3, n).
+def labs(linear: Tensor, change: Tensor) -> tuple[Tensor, Tensor]:
+    """CIELAB of a pair of clipped linear sRGB colours: of the first, and how far the second is from it.
 
     Decoding a render gives the clipped linear values back, so they are used as they are. The difference of two cube
-    roots comes from that of what they are of, x - y = (x³ - y³) / (x² + xy + y²): with few digits, it would have none
-    left where the colours are nearly equal.
+    roots comes from that of what they are of, x - y = (x³ - y³) / (x² + xy + y²).
 
     Args:
-        first: linear sRGB (..., 3, n).
-        second: linear sRGB (..., 3, n).
-        dtype: float32 or float64, of the results; what is linear is computed in float64.
+        linear: linear sRGB (..., 3, n), see `clipped`.
+        change: of the second colours less the first, (..., 3, n).
     """
-    to_relative = torch.from_numpy(cie.RGB_TO_XYZ / cie.WHITE_D65[:, None]).to(first.device)
-    x, y = (to_relative @ linear.double().clamp(0.0, 1.0) for linear in (first, second))
-    threshold = cie.LAB_THRESHOLD
+    to_relative = torch.from_numpy(cie.RGB_TO_XYZ / cie.WHITE_D65[:, None]).to(linear)
+    first, apart = to_relative @ linear, to_relative @ change
     # A cube root from the threshold on, and below it a line that meets it there.
-    (upper, lower), (others, below) = ((values.clamp(min=threshold), values.clamp(max=threshold)) for values in (x, y))
-    line, change = (cie.LAB_SLOPE * values.to(dtype) for values in (lower - threshold, below - lower))
-    root, other = ((values.to(dtype).log() / 3.0).exp() for values in (upper, others))
-    f = root + line
-    change = change + (others - upper).to(dtype) / (root * (root + other) + other * other)
-    (fx, fy, fz), (dx, dy, dz) = f.unbind(dim=-2), change.unbind(dim=-2)
+    upper = first.clamp(min=cie.LAB_THRESHOLD)
+    under = first - upper
+    rise = torch.clamp(apart + under, min=cie.LAB_THRESHOLD - upper)
+    root, other = (torch.stack([upper, upper + rise]).log() / 3.0).exp()
+    f = torch.add(root, under, alpha=cie.LAB_SLOPE)
+    steps = rise / torch.addcmul(other * other, root, root + other)
+    steps = torch.add(steps, apart - rise, alpha=cie.LAB_SLOPE)
+    (fx, fy, fz), (dx, dy, dz) = f.unbind(dim=-2), steps.unbind(dim=-2)
     return (
         torch.stack([116.0 * fy - 16.0, 500.0 * (fx - fy), 200.0 * (fy - fz)], dim=-2),
         torch.stack([116.0 * dy, 500.0 * (dx - dy), 200.0 * (dy - dz)], dim=-2),
@@ -80,92 +90,104 @@ def labs(first: Tensor, second: Tensor, dtype: torch.dtype = torch.float64) -> t
 def _saturation(chroma: Tensor) -> Tensor:
     """sqrt(C^7 / (C^7 + 25^7))."""
     square = chroma * chroma
-    seventh = square * square * square * chroma
+    seventh = square * square * (square * chroma)
     return root(seventh / (seventh + _POWER_25_7))
 
 
-def _mean_hue(first: tuple[Tensor, Tensor, Tensor], second: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-    """Cosine and sine of the hue halfway along the shorter arc, from (a, b, chroma) of two colours.
+@cache
+def _tint(dtype: torch.dtype, device: torch.device) -> tuple[list[Tensor], list[Tensor]]:
+    """T of CIEDE2000 as P(cos g) + sin g Q(cos g), g the hue less half a turn: the factors, highest power first.
+
+    From cos ng = T_n(cos g) and sin ng = sin g U_{n-1}(cos g), the Chebyshev polynomials of either kind.
+    """
+    factors = np.array([1.0, -0.17, 0.24, 0.32, -0.20]) * (-1.0) ** np.arange(5)
+    angles = np.radians([0.0, -30.0, 0.0, 6.0, -63.0])
+    cosines = np.polynomial.chebyshev.cheb2poly(factors * np.cos(angles))
+    second_kind = np.array([[1.0, 0.0, 0.0, 0.0], [0.0, 2.0, 0.0, 0.0], [-1.0, 0.0, 4.0, 0.0], [0.0, -4.0, 0.0, 8.0]])
+    sines = -(factors * np.sin(angles))[1:] @ second_kind
+    p, q = (torch.tensor(values[::-1].copy(), dtype=dtype, device=device).unbind() for values in (cosines, sines))
+    return list(p), list(q)
+
+
+def _polynomial(factors: list[Tensor], at: Tensor) -> Tensor:
+    value = at * factors[0] + factors[1]
+    for factor in factors[2:]:
+        value = torch.addcmul(factor, value, at)
+    return value
+
+
+def _directions(a: Tensor, b: Tensor, chroma: Tensor, x: Tensor, y: Tensor, lost: Tensor) -> tuple[Tensor, Tensor]:
+    """Where (x, y) has no direction of its own, `lost`, that of the mean hue.
 
     A neutral colour leaves the hue to the other; two neutral ones have hue 0; of two opposite hues the
     mean lies a quarter turn after the smaller, as the mean of the two angles does.
     """
-    (x1, y1, has1), (x2, y2, has2) = (_unit(*colour) for colour in (first, second))
-    x, y = x1 + x2 + (1.0 - has1) * (1.0 - has2), y1 + y2
-    square = x * x + y * y
-    opposite = square < (1e-24 if x.dtype == torch.float64 else 1e-12)
-    if bool(opposite.any()):
-        lower_is_first = (y1 > 0) | ((y1 == 0) & (x1 > 0))
-        x = torch.where(opposite, torch.where(lower_is_first, -y1, -y2), x)
-        y = torch.where(opposite, torch.where(lower_is_first, x1, x2), y)
-        square = x * x + y * y
-    inverse = 1.0 / square.sqrt()
-    return x * inverse, y * inverse
-
-
-def _unit(a: Tensor, b: Tensor, chroma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """(a, b) / chroma, 0 for a neutral colour; and 1 where it has a hue, else 0."""
-    hue = _positive(chroma)
-    inverse = hue / (chroma + (1.0 - hue))
-    return a * inverse, b * inverse, hue
-
-
-def _positive(values: Tensor) -> Tensor:
-    """1 where `values` is above 0, else 0: a choice by arithmetic costs a tenth of `torch.where`."""
-    return values.detach().sign().clamp(min=0.0)
+    (a1, a2), (b1, b2), (c1, c2) = a.detach(), b.detach(), chroma.detach()
+    neutral, first_is_lower = (c1 == 0) | (c2 == 0), (b1 > 0) | ((b1 == 0) & (a1 > 0))
+    across = torch.where(neutral, a1 + a2, torch.where(first_is_lower, -b1, -b2))
+    along = torch.where(neutral, b1 + b2, torch.where(first_is_lower, a1, a2))
+    # Their squares would be 0 where the colours are nearly neutral.
+    size = across.abs() + along.abs()
+    across, along = (part / size.clamp(min=torch.finfo(size.dtype).tiny) for part in (across, along))
+    across = torch.where(size > 0, across, 1.0)
+    return torch.where(lost, across, x), torch.where(lost, along, y)
 
 
 def ciede2000(first: Tensor, apart: Tensor) -> Tensor:
     """CIEDE2000 colour difference (..., n) of CIELAB colours, all weights 1.
 
     Follows Sharma, Wu and Dalal, "The CIEDE2000 color-difference formula: implementation notes, supplementary
-    test data, and mathematical observations" (2005). Hue differences and means are taken from dot and
-    cross products of (a', b') instead of differences of angles: the same numbers, without the
-    cancellation and the branches.
+    test data, and mathematical observations" (2005). Hue differences and means are taken from products of
+    (a', b') instead of differences of angles: the same numbers, without the cancellation and the branches.
 
     Args:
         first: (..., 3, n).
         apart: (..., 3, n), the second colours less the first, which have lost their last digits.
     """
-    l1, a1, b1 = first.unbind(dim=-2)
-    dl, da, db = apart.unbind(dim=-2)
-    a2, b2 = a1 + da, b1 + db
-    mean_chroma = 0.5 * (root(a1 * a1 + b1 * b1) + root(a2 * a2 + b2 * b2))
-    stretch = 1.5 - 0.5 * _saturation(mean_chroma)
-    a1, a2, da = a1 * stretch, a2 * stretch, da * stretch
-    c1, c2 = root(a1 * a1 + b1 * b1), root(a2 * a2 + b2 * b2)
+    (dl, da, db), l1 = apart.unbind(dim=-2), first[..., 0, :]
+    pair = torch.stack([first[..., 1:, :], first[..., 1:, :] + apart[..., 1:, :]])
+    squares = pair * pair
+    chroma = root(squares[..., 0, :] + squares[..., 1, :])
+    stretch = 1.5 - 0.5 * _saturation(0.5 * (chroma[0] + chroma[1]))
+    a, b, da = pair[..., 0, :] * stretch, pair[..., 1, :], da * stretch
+    chroma = root(torch.addcmul(squares[..., 1, :], a, a))
+    (a1, a2), (b1, b2), (c1, c2) = a, b, chroma
+    total, product = c1 + c2, c1 * c2
 
-    # ΔH' = 2 sqrt(C1 C2) sin(Δh / 2), by whichever half-angle formula keeps its digits.
-    product, dot, cross = c1 * c2, a1 * a2 + b1 * b2, a1 * db - da * b1
-    close = _positive(dot)
-    near = cross / torch.lerp(torch.ones_like(dot), 0.5 * (product + dot), close).sqrt()
-    far = root((1.0 - close) * (2.0 * (product - dot)).clamp(min=0.0))
-    hue_term = torch.lerp(far - 2.0 * _positive(-cross) * far, near, close)
+    # Along the mean hue, and as long as 2 C1 C2 cos(Δh / 2).
+    x, y = torch.addcmul(a1 * c2, a2, c1), torch.addcmul(b1 * c2, b2, c1)
+    square = torch.addcmul(x * x, y, y)
+    # ΔH' = 2 sqrt(C1 C2) sin(Δh / 2), and C1 C2 sin Δh is the cross product.
+    turned = 2.0 * torch.addcmul(a1 * db, da, b1, value=-1.0) * root(product)
+    least = 1e-24 if x.dtype == torch.float64 else 1e-12
+    clear = torch.addcmul(square, product, product, value=-least)
+    if bool(clear.detach().amin() <= 0):
+        lost = clear.detach() <= 0
+        x, y = _directions(a, b, chroma, x, y, lost)
+        square = torch.addcmul(x * x, y, y)
+        opposite = 2.0 * root(product) * torch.where(turned.detach() < 0, -1.0, 1.0)
+        inverse = square.rsqrt()
+        hue_term = torch.where(lost, opposite, turned * inverse)
+    else:
+        inverse = square.rsqrt()
+        hue_term = turned * inverse
 
-    cos1, sin1 = _mean_hue((a1, b1, c1), (a2, b2, c2))
-    cos2, sin2 = cos1 * cos1 - sin1 * sin1, 2.0 * sin1 * cos1
-    cos3, sin3 = cos2 * cos1 - sin2 * sin1, sin2 * cos1 + cos2 * sin1
-    cos4, sin4 = cos2 * cos2 - sin2 * sin2, 2.0 * sin2 * cos2
-    tint = 1.0 + 0.24 * cos2
-    # cos(nh + φ) = cos φ cos nh - sin φ sin nh.
-    for factor, cosine, sine, degrees in (
-        (-0.17, cos1, sin1, -30.0),
-        (0.32, cos3, sin3, 6.0),
-        (-0.20, cos4, sin4, -63.0),
-    ):
-        angle = math.radians(degrees)
-        tint = tint + factor * math.cos(angle) * cosine - factor * math.sin(angle) * sine
+    # Of the angle half a turn from the mean hue: where that goes from 0 to 360°, this one does from -180 to 180°.
+    inverse = -inverse
+    cosine, sine = x * inverse, y * inverse
+    p, q = _tint(x.dtype, x.device)
+    tint = torch.addcmul(_polynomial(p, cosine), sine, _polynomial(q, cosine))
+    away = torch.atan2(sine, cosine) * (180.0 / math.pi / 25.0) - (275.0 - 180.0) / 25.0
+    # Far from blue it is nothing; numbers too small for their type would cost a hundred times the time of others.
+    turn = math.radians(60.0) * (-(away * away)).clamp(min=-60.0).exp()
+    rotation = -2.0 * torch.sin(turn) * _saturation(0.5 * total)
 
-    hue = torch.atan2(sin1, cos1) * (180.0 / math.pi)
-    hue = hue + 360.0 * _positive(-hue)
-    turn = math.radians(60.0) * torch.exp(-(((hue - 275.0) / 25.0) ** 2))
-    chroma = 0.5 * (c1 + c2)
-    rotation = -2.0 * torch.sin(turn) * _saturation(chroma)
-
-    lightness = (l1 + 0.5 * dl - 50.0) ** 2
-    lightness_scale = 1.0 + 0.015 * lightness / (20.0 + lightness).sqrt()
-    dl = dl / lightness_scale
-    total = c1 + c2
-    dc = (da * (a1 + a2) + db * (b1 + b2)) / (total + (1.0 - _positive(total))) / (1.0 + 0.045 * chroma)
-    dh = hue_term / (1.0 + 0.015 * chroma * tint)
-    return root((dl * dl + dc * dc + dh * dh + rotation * dc * dh).clamp(min=0.0))
+    lightness = torch.add(l1, dl, alpha=0.5) - 50.0
+    lightness = lightness * lightness
+    dl = dl / (1.0 + 0.015 * lightness * (20.0 + lightness).rsqrt())
+    # C2' - C1' from the difference of their squares; 0 where both are neutral.
+    weight = total * (1.0 + 0.0225 * total)
+    dc = torch.addcmul(da * (a1 + a2), db, b1 + b2) / (weight + (1.0 - weight.detach().sign()))
+    dh = hue_term / (1.0 + 0.0075 * total * tint)
+    squared = torch.addcmul(torch.addcmul(dl * dl, dc, dc), dh, torch.addcmul(dh, rotation, dc))
+    return root(squared.clamp(min=0.0))

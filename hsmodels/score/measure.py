@@ -13,14 +13,11 @@ from torch import Tensor
 from hsdata.camera.colour import srgb_weights
 from hsdata.cube import BAND_GRID
 from hsengine.base.errors import UserError
-from hsmodels.score import colour, scale, spatial
+from hsmodels.score import colour, scale, spatial, spectral
 from hsmodels.score.arrays import Array, as_tensor
-from hsmodels.score.spectral import MAGNITUDE_LIMIT, SpectralMaps, spectral_maps, working_type
 from hsmodels.score.strips import one_thread_per_operation, over_strips
 
-# Pixels handled together: of a render for colour differences, and of a batch of images.
-_COLOUR_STRIP = 1 << 15
-_DEVICE_STRIP = 1 << 24
+# Pixels of a batch of images that are scored together.
 _PIXELS_AT_ONCE = 1 << 20
 
 
@@ -155,9 +152,8 @@ def _scored(pair: _Pair, weights: Tensor | None) -> dict[str, Tensor]:
             values = measures(pair.truth[chunk], pair.prediction[chunk], pair.to_rgb, masks)
             if not all(bool(value.isfinite().all()) for value in values.values()):
                 _refuse_non_finite(pair)
-                a, b = (
-                    x[chunk].double().clamp(-MAGNITUDE_LIMIT, MAGNITUDE_LIMIT) for x in (pair.truth, pair.prediction)
-                )
+                most = spectral.MAGNITUDE_LIMIT
+                a, b = (x[chunk].double().clamp(-most, most) for x in (pair.truth, pair.prediction))
                 values = measures(a, b, pair.to_rgb, masks)
             parts.append(values | scale.subscores(values))
     return {name: torch.cat([part[name] for part in parts]) for name in scale.NAMES}
@@ -199,9 +195,9 @@ def measures_of(maps: PixelMaps, weights: Tensor | None = None) -> dict[str, Ten
         return (weights @ values[..., None]).squeeze(-1) / pixels
 
     return {
-        "SAM_deg": torch.rad2deg(averaged(maps.spectra.sam)),
-        "SID": averaged(maps.spectra.sid),
-        "ERGAS": scale.ergas(maps.spectra.squared / pixels[..., None], maps.spectra.truth_sum / pixels[..., None]),
+        "SAM_deg": torch.rad2deg(averaged(maps.sam)),
+        "SID": averaged(maps.sid),
+        "ERGAS": scale.ergas(maps.band_squared / pixels[..., None], maps.truth_sum / pixels[..., None]),
         "PSNR_dB": spatial.psnr(averaged(maps.squared)),
         "SSIM": averaged(maps.similarity),
         "DeltaE00": averaged(maps.difference),
@@ -209,16 +205,22 @@ def measures_of(maps: PixelMaps, weights: Tensor | None = None) -> dict[str, Ten
 
 
 class PixelMaps(NamedTuple):
-    """What the measures are means over, for B images of n pixels.
+    """What the measures are means over, float64, for B images of n pixels and K masks (1 without masks).
 
     Attributes:
-        spectra: of the spectra.
-        squared: (B, n) float64 squared error of the renders, mean over the channels.
-        similarity: (B, n) float64 structural similarity.
-        difference: (B, n) float64 ΔE00.
+        sam: (B, n) spectral angle in radians.
+        sid: (B, n) spectral information divergence in nats.
+        band_squared: (B, K, bands) sum over the mask's pixels of the squared error.
+        truth_sum: (B, K, bands) sum over the mask's pixels of the truth.
+        squared: (B, n) squared error of the renders, mean over the channels.
+        similarity: (B, n) structural similarity.
+        difference: (B, n) ΔE00.
     """
 
-    spectra: SpectralMaps
+    sam: Tensor
+    sid: Tensor
+    band_squared: Tensor
+    truth_sum: Tensor
     squared: Tensor
     similarity: Tensor
     difference: Tensor
@@ -228,12 +230,35 @@ def pixel_maps(
     truth: Tensor, prediction: Tensor, to_rgb: Tensor, weights: Tensor | None = None, *, floor: float = 0.0
 ) -> PixelMaps:
     """The maps of a batch; for the arguments see `measures`."""
-    batch, _, height, width = truth.shape
-    maps = spectral_maps(truth.flatten(2), prediction.flatten(2), to_rgb, weights, floor)
-    rendered = _rendered(maps.truth_rgb, maps.prediction_rgb, working_type(truth, prediction))
-    images = rendered.images.reshape(2, batch, 3, height, width)
+    a, b = truth.flatten(2), prediction.flatten(2)
+    batch, _, pixels = a.shape
+    dtype = spectral.working_type(truth, prediction)
+    if torch.is_grad_enabled() and prediction.requires_grad:
+        maps = spectral.spectral_maps(a, b, to_rgb, weights, floor)
+        rendered = _rendered(maps.rgb.double(), maps.rgb_change.double())
+        images = rendered.images.to(dtype)
+    else:
+        compare = spectral.comparing(a.detach(), b.detach(), to_rgb, weights, floor)
+        images = torch.empty(2, batch, 3, pixels, dtype=dtype, device=a.device)
+
+        # Spectra and colours of a strip one after the other, while it is in the cache.
+        def walk(at: slice) -> tuple[spectral.SpectralMaps, _Rendered]:
+            maps = compare(at)
+            rendered = _rendered(maps.rgb, maps.rgb_change)
+            images[..., at] = rendered.images
+            nothing = images.new_empty(0)
+            return maps._replace(rgb=nothing, rgb_change=nothing), rendered._replace(images=nothing)
+
+        parts = over_strips(walk, spectral.strips(a), a.device)
+        maps = spectral.joined([part for part, _ in parts])
+        rendered = _Rendered(
+            *(torch.cat(tensors, dim=-1) for tensors in zip(*(part for _, part in parts), strict=True))
+        )
+    images = images.reshape(2, batch, 3, *truth.shape[2:])
     similarity = spatial.ssim_map(images[0], images[1]).flatten(1).double()
-    return PixelMaps(maps, rendered.squared, similarity, rendered.difference)
+    return PixelMaps(
+        maps.sam, maps.sid, maps.squared, maps.truth_sum, rendered.squared, similarity, rendered.difference
+    )
 
 
 class _Rendered(NamedTuple):
@@ -244,20 +269,10 @@ class _Rendered(NamedTuple):
     difference: Tensor
 
 
-def _rendered(truth: Tensor, prediction: Tensor, dtype: torch.dtype) -> _Rendered:
-    """Renders, as `dtype`, of linear sRGB (B, 3, n) float64; without gradients, computed in it too."""
-
-    def render(at: slice, computing: torch.dtype = dtype) -> _Rendered:
-        linear = truth[..., at], prediction[..., at]
-        encoded = torch.stack([colour.encode(x.to(computing)) for x in linear])
-        squared = (encoded[0] - encoded[1]).square().mean(dim=1).double()
-        difference = colour.ciede2000(*colour.labs(*linear, computing)).double()
-        return _Rendered(encoded.to(dtype), squared, difference)
-
-    pixels = truth.shape[-1]
-    if torch.is_grad_enabled() and prediction.requires_grad:
-        return render(slice(0, pixels), torch.float64)
-    step = _COLOUR_STRIP if truth.device.type == "cpu" else _DEVICE_STRIP
-    strips = [slice(start, start + step) for start in range(0, pixels, step)]
-    parts = over_strips(render, strips, truth.device)
-    return _Rendered(*(torch.cat(tensors, dim=-1) for tensors in zip(*parts, strict=True)))
+def _rendered(rgb: Tensor, change: Tensor) -> _Rendered:
+    """Of linear sRGB (B, 3, n) of the truth and how far the prediction's is from it."""
+    linear, change = colour.clipped(rgb, change)
+    images = colour.encode(torch.stack([linear, linear + change]))
+    squared = (images[0] - images[1]).square().mean(dim=1)
+    difference = colour.ciede2000(*colour.labs(linear, change))
+    return _Rendered(images, squared.double(), difference.double())

@@ -53,10 +53,10 @@ def shares(truth: Tensor, prediction: Tensor, wavelengths: ArrayLike | None = No
         found = measures_of(maps)
         found |= scale.subscores(found)
     values = {name: float(value) for name, value in found.items()}
-    means = (maps.spectra.truth_sum[0, 0] / (height * width)).abs() + scale.ERGAS_EPSILON
+    means = (maps.truth_sum[0, 0] / (height * width)).abs() + scale.ERGAS_EPSILON
     per_pixel = {
-        "SAM_deg": torch.rad2deg(maps.spectra.sam[0]),
-        "SID": maps.spectra.sid[0],
+        "SAM_deg": torch.rad2deg(maps.sam[0]),
+        "SID": maps.sid[0],
         "ERGAS": _relative(truth, prediction, means),
         "PSNR_dB": maps.squared[0],
         "SSIM": 1.0 - maps.similarity[0],

@@ -93,27 +93,42 @@ def ssim_map(first: Tensor, second: Tensor) -> Tensor:
     """
     height, width = first.shape[-2:]
     rows, columns = _mirrored(height, first.device), _mirrored(width, first.device)
+    if first.device.type == "cpu" and not (torch.is_grad_enabled() and (first.requires_grad or second.requires_grad)):
+        step = _CPU_ROWS
+        strips = [slice(top, min(top + step, height) + 2 * RADIUS) for top in range(0, height, step)]
+        parts = over_strips(lambda at: _similarity_of_rows(first, second, rows[at], columns), strips, first.device)
+        return torch.cat(parts, dim=1)
     x, y = (planes.index_select(-2, rows).index_select(-1, columns) for planes in (first, second))
-    if torch.is_grad_enabled() and (x.requires_grad or y.requires_grad):
-        return _similarity(x, y)
-    step = _CPU_ROWS if first.device.type == "cpu" else height
-    strips = [slice(top, min(top + step, height) + 2 * RADIUS) for top in range(0, height, step)]
-    return torch.cat(over_strips(lambda at: _similarity(x[..., at, :], y[..., at, :]), strips, x.device), dim=1)
-
-
-def _similarity(x: Tensor, y: Tensor) -> Tensor:
-    """`ssim_map` of padded images."""
     planes = torch.stack([x, y, x * x + y * y, x * y])
-    if planes.requires_grad or planes.device.type != "cpu":
-        filtered = _filtered(_filtered(planes, -2), -1)
-    else:
-        filtered = _filtered_by_products(planes)
-    mean_x, mean_y, squares, products = filtered
+    mean_x, mean_y, squares, products = _filtered(_filtered(planes, -2), -1)
     means, mean_squares = mean_x * mean_y, mean_x * mean_x + mean_y * mean_y
     luminance = (2.0 * means + LUMINANCE_CONSTANT) / (mean_squares + LUMINANCE_CONSTANT)
     contrast = (2.0 * (products - means) + CONTRAST_CONSTANT) / (squares - mean_squares + CONTRAST_CONSTANT)
     similarity: Tensor = (luminance * contrast).mean(dim=1)
     return similarity
+
+
+def _similarity_of_rows(first: Tensor, second: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """`ssim_map` of padded rows, channel by channel, so that all of it stays in the cache; without gradient."""
+    batch, channels = first.shape[:2]
+    planes = first.new_empty(4, batch, len(rows), len(columns))
+    x, y, squares, products = planes
+    total = first.new_zeros(batch, len(rows) - 2 * RADIUS, len(columns) - 2 * RADIUS)
+    for channel in range(channels):
+        for image, padded in ((first, x), (second, y)):
+            torch.index_select(image[:, channel].index_select(-2, rows), -1, columns, out=padded)
+        torch.mul(x, y, out=products)
+        torch.mul(x, x, out=squares).addcmul_(y, y)
+        mean_x, mean_y, mean_squares, mean_products = _filtered_by_products(planes)
+        means = mean_x * mean_y
+        # The squares of the means, then the variances.
+        mean_x.square_().addcmul_(mean_y, mean_y)
+        variances = mean_squares.sub_(mean_x)
+        upper = mean_products.sub_(means).mul_(2.0).add_(CONTRAST_CONSTANT)
+        upper.mul_(means.mul_(2.0).add_(LUMINANCE_CONSTANT))
+        lower = variances.add_(CONTRAST_CONSTANT).mul_(mean_x.add_(LUMINANCE_CONSTANT))
+        total.add_(upper.div_(lower))
+    return total.div_(channels)
 
 
 def psnr(squared_error: Tensor) -> Tensor:

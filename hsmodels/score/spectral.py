@@ -13,6 +13,7 @@ Theory 46, 2000.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 import torch
@@ -30,29 +31,34 @@ SID_EPSILON: Final = 1e-12
 # Larger magnitudes are outside any reflectance; squares of this one still fit in float64.
 MAGNITUDE_LIMIT: Final = 1e30
 
-# Elements of a strip: a few buffers of it a core fit in the processor's cache. Accelerators want few, large calls.
-_CPU_STRIP: Final = 61 * 4096
+# Elements of a strip on a processor: three buffers like it fit in the cache of a core. Accelerators want few, large
+# calls.
+_CPU_STRIP: Final = 61 * 3072
 _DEVICE_STRIP: Final = 1 << 24
+
+# Strips that one thread takes together, at most, and how many such parts a large enough image has at least.
+_STRIPS_AT_ONCE: Final = 5
+_PARTS: Final = 16
 
 
 class SpectralMaps(NamedTuple):
-    """Float64 tensors for B images of n pixels and K masks (1 without masks).
+    """Tensors for B images of n pixels and K masks (1 without masks).
 
     Attributes:
-        sam: (B, n) spectral angle in radians.
-        sid: (B, n) spectral information divergence in nats.
-        squared: (B, K, bands) sum over the mask's pixels of the squared error.
-        truth_sum: (B, K, bands) sum over the mask's pixels of the truth.
-        truth_rgb: (B, 3, n) linear sRGB of the truth, unclipped.
-        prediction_rgb: (B, 3, n) of the prediction.
+        sam: (B, n) float64 spectral angle in radians.
+        sid: (B, n) float64 spectral information divergence in nats.
+        squared: (B, K, bands) float64 sum over the mask's pixels of the squared error.
+        truth_sum: (B, K, bands) float64 sum over the mask's pixels of the truth.
+        rgb: (B, 3, n) linear sRGB of the truth, unclipped, of the working type.
+        rgb_change: (B, 3, n) that of the prediction less that of the truth.
     """
 
     sam: Tensor
     sid: Tensor
     squared: Tensor
     truth_sum: Tensor
-    truth_rgb: Tensor
-    prediction_rgb: Tensor
+    rgb: Tensor
+    rgb_change: Tensor
 
 
 def spectral_maps(
@@ -79,7 +85,20 @@ def spectral_maps(
         if weights is not None:
             raise ValueError("masks have no gradient")
         return SpectralMaps(*_Spectral.apply(truth, prediction, colour, floor))  # type: ignore[no-untyped-call]
-    return _forward(truth.detach(), prediction.detach(), colour, weights, floor)
+    return joined(over_strips(comparing(truth, prediction, colour, weights, floor), strips(truth), truth.device))
+
+
+def joined(parts: list[SpectralMaps]) -> SpectralMaps:
+    """The maps of an image from those of its strips."""
+    sam, sid, squared, truth_sum, rgb, rgb_change = zip(*parts, strict=True)
+    return SpectralMaps(
+        torch.cat(sam, dim=-1),
+        torch.cat(sid, dim=-1),
+        torch.stack(squared).sum(dim=0),
+        torch.stack(truth_sum).sum(dim=0),
+        torch.cat(rgb, dim=-1),
+        torch.cat(rgb_change, dim=-1),
+    )
 
 
 def working_type(truth: Tensor, prediction: Tensor) -> torch.dtype:
@@ -87,11 +106,22 @@ def working_type(truth: Tensor, prediction: Tensor) -> torch.dtype:
     return torch.float64 if torch.float64 in (truth.dtype, prediction.dtype) else torch.float32
 
 
-def _strips(truth: Tensor) -> list[slice]:
-    batch, bands, pixels = truth.shape
+def strips(truth: Tensor) -> list[slice]:
+    """The pixels of an image or batch (B, bands, n) that one thread compares at a time."""
+    step, pixels = _step(truth), truth.shape[2]
+    if truth.device.type == "cpu":
+        step *= min(_STRIPS_AT_ONCE, -(-pixels // (_PARTS * step)))
+    return _within(slice(0, pixels), step)
+
+
+def _step(truth: Tensor) -> int:
+    batch, bands, _ = truth.shape
     elements = _CPU_STRIP if truth.device.type == "cpu" else _DEVICE_STRIP
-    step = max(64, elements // (batch * bands))
-    return [slice(start, min(start + step, pixels)) for start in range(0, pixels, step)]
+    return max(64, elements // (batch * bands) // 64 * 64)
+
+
+def _within(at: slice, step: int) -> list[slice]:
+    return [slice(start, min(start + step, at.stop)) for start in range(at.start, at.stop, step)]
 
 
 class _Buffers(threading.local):
@@ -113,14 +143,16 @@ def _loaded(cube: Tensor, at: slice, dtype: torch.dtype) -> Tensor:
     return strip if strip.stride(2) == 1 else strip.contiguous()
 
 
-def _visible(colour: Tensor) -> slice:
-    """The bands from the first to the last with any colour."""
+def _to_colours(colour: Tensor, like: Tensor, dtype: torch.dtype) -> tuple[slice, Tensor]:
+    """The bands from the first to the last with any colour, and the matrix (3, bands) from these to linear sRGB."""
     bands = torch.nonzero(colour.any(dim=0)).flatten()
-    return slice(int(bands[0]), int(bands[-1]) + 1)
+    visible = slice(int(bands[0]), int(bands[-1]) + 1)
+    # Products on accelerators may round float32 to fewer digits.
+    return visible, colour[:, visible].to(dtype if like.device.type == "cpu" else torch.float64)
 
 
-def _norm(values: Tensor, scratch: Tensor) -> Tensor:
-    return torch.mul(values, values, out=scratch).sum(dim=1, keepdim=True).sqrt_()
+def _squares(values: Tensor, scratch: Tensor) -> Tensor:
+    return torch.mul(values, values, out=scratch).sum(dim=1, keepdim=True)
 
 
 def _shares(values: Tensor, out: Tensor, floor: float) -> Tensor:
@@ -134,84 +166,86 @@ def _shares(values: Tensor, out: Tensor, floor: float) -> Tensor:
     return scale
 
 
-def _cosine_gap(
-    truth: Tensor, prediction: Tensor, norms: tuple[Tensor, Tensor], scratch: Tensor
-) -> tuple[Tensor, Tensor]:
+def _chord(truth: Tensor, prediction: Tensor, squares: tuple[Tensor, Tensor], scratch: Tensor) -> Tensor:
+    """|a/|a| - b/|b||², (B, 1, n), for `squares` |a|² and |b|²."""
+    one, other = (square.clamp(min=torch.finfo(scratch.dtype).tiny).rsqrt_() for square in squares)
+    torch.mul(truth, one, out=scratch).addcmul_(prediction, other, value=-1.0)
+    return scratch.square_().sum(dim=1, keepdim=True)
+
+
+def _cosine_gap(chord: Tensor, squares: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
     """(1 - cosine, |a||b| + ε), both (B, n) float64.
 
-    With h = |a/|a| - b/|b||² / 2, the cosine without ε is 1 - h, and with it
+    With h half the `_chord`, the cosine without ε is 1 - h, and with it
     1 - cosine = (h |a||b| + ε) / (|a||b| + ε).
     """
-    tiny = torch.finfo(scratch.dtype).tiny ** 0.5
-    inverse = [norm.clamp(min=tiny).reciprocal_() for norm in norms]
-    torch.mul(truth, inverse[0], out=scratch).addcmul_(prediction, inverse[1], value=-1.0)
-    half_chord = scratch.square_().sum(dim=1).double().mul_(0.5)
-    product = norms[0].squeeze(1).double() * norms[1].squeeze(1)
+    half_chord = chord.squeeze(1).double().mul_(0.5)
+    product = squares[0].squeeze(1).sqrt().double() * squares[1].squeeze(1).sqrt()
     bounded = product + SAM_EPSILON
     return half_chord.mul_(product).add_(SAM_EPSILON).div_(bounded).clamp_(0.0, 2.0), bounded
 
 
-def _forward(truth: Tensor, prediction: Tensor, colour: Tensor, weights: Tensor | None, floor: float) -> SpectralMaps:
-    batch, bands, pixels = truth.shape
+def comparing(
+    truth: Tensor, prediction: Tensor, colour: Tensor, weights: Tensor | None, floor: float
+) -> Callable[[slice], SpectralMaps]:
+    """What makes the maps of one of the `strips` of a pair, in any thread; for the arguments see `spectral_maps`."""
+    batch, bands, _ = truth.shape
     dtype = working_type(truth, prediction)
+    visible, seen = _to_colours(colour, truth, dtype)
+    buffers = _Buffers(dtype)
+    step = _step(truth)
     masks = 1 if weights is None else weights.shape[1]
 
-    def zeros(*shape: int) -> Tensor:
-        return torch.zeros(shape, dtype=torch.float64, device=truth.device)
+    def compare(at: slice) -> SpectralMaps:
+        pixels = at.stop - at.start
+        # |a|², |b|², the chord and the divergence.
+        found = torch.empty(4, batch, 1, pixels, dtype=dtype, device=truth.device)
+        rgb = torch.empty(2, batch, 3, pixels, dtype=dtype, device=truth.device)
+        sums = torch.zeros(2, batch, masks, bands, dtype=torch.float64, device=truth.device)
+        for part in _within(at, step):
+            a, b = _loaded(truth, part, dtype), _loaded(prediction, part, dtype)
+            x, y, z = buffers.like(a)
+            here = slice(part.start - at.start, part.stop - at.start)
+            squares, others, chord, divergence = found[..., here]
 
-    maps = SpectralMaps(
-        sam=zeros(batch, pixels),
-        sid=zeros(batch, pixels),
-        squared=zeros(batch, masks, bands),
-        truth_sum=zeros(batch, masks, bands),
-        truth_rgb=zeros(batch, 3, pixels),
-        prediction_rgb=zeros(batch, 3, pixels),
-    )
-    visible = _visible(colour)
-    seen = colour[:, visible].contiguous()
-    buffers = _Buffers(dtype)
+            squares.copy_(_squares(a, x))
+            others.copy_(_squares(b, x))
+            chord.copy_(_chord(a, b, (squares, others), x))
 
-    def walk(at: slice) -> tuple[Tensor, Tensor]:
-        a, b = _loaded(truth, at, dtype), _loaded(prediction, at, dtype)
-        x, y, z = buffers.like(a)
+            _shares(a, x, floor)
+            _shares(b, y, floor)
+            torch.sub(x, y, out=z)
+            torch.sum(x.div_(y).log_().mul_(z), dim=1, keepdim=True, out=divergence)
 
-        gap, _ = _cosine_gap(a, b, (_norm(a, x), _norm(b, x)), x)
-        maps.sam[:, at] = gap.mul_(0.5).sqrt_().asin_().mul_(2.0)
+            torch.sub(b, a, out=x)
+            rgb[0, :, :, here] = torch.matmul(seen, a[:, visible].to(seen.dtype))
+            rgb[1, :, :, here] = torch.matmul(seen, x[:, visible].to(seen.dtype))
 
-        _shares(a, x, floor)
-        _shares(b, y, floor)
-        torch.sub(x, y, out=z)
-        maps.sid[:, at] = x.div_(y).log_().mul_(z).sum(dim=1)
+            x.square_()
+            if weights is None:
+                sums[0, :, 0] += x.sum(dim=2)
+                sums[1, :, 0] += a.sum(dim=2)
+                continue
+            for k, mask in enumerate(weights[:, :, None, part].to(dtype).unbind(dim=1)):
+                sums[0, :, k] += torch.mul(x, mask, out=y).sum(dim=2)
+                sums[1, :, k] += torch.mul(a, mask, out=z).sum(dim=2)
+        gap, _ = _cosine_gap(found[2], (found[0], found[1]))
+        sam = gap.mul_(0.5).sqrt_().asin_().mul_(2.0)
+        return SpectralMaps(sam, found[3].squeeze(1).double(), *sums, *rgb)
 
-        for image in range(batch):
-            torch.mm(seen, a[image, visible].double(), out=maps.truth_rgb[image, :, at])
-            torch.mm(seen, b[image, visible].double(), out=maps.prediction_rgb[image, :, at])
-
-        torch.sub(a, b, out=x).square_()
-        if weights is None:
-            return x.sum(dim=2)[:, None].double(), a.sum(dim=2)[:, None].double()
-        sums = [
-            (torch.mul(x, mask, out=y).sum(dim=2), torch.mul(a, mask, out=z).sum(dim=2))
-            for mask in weights[:, :, None, at].to(dtype).unbind(dim=1)
-        ]
-        squared, total = (torch.stack(column, dim=1).double() for column in zip(*sums, strict=True))
-        return squared, total
-
-    for squared, total in over_strips(walk, _strips(truth), truth.device):
-        maps.squared.add_(squared)
-        maps.truth_sum.add_(total)
-    return maps
+    return compare
 
 
 class _Spectral(torch.autograd.Function):
-    """`_forward` with its gradient in the prediction."""
+    """The maps with their gradient in the prediction."""
 
     @staticmethod
     def forward(ctx: Any, truth: Tensor, prediction: Tensor, colour: Tensor, floor: float) -> tuple[Tensor, ...]:
-        maps = _forward(truth, prediction, colour, None, floor)
+        compare = comparing(truth.detach(), prediction.detach(), colour, None, floor)
+        maps = joined(over_strips(compare, strips(truth), truth.device))
         ctx.floor = floor
         ctx.save_for_backward(truth, prediction, colour)
-        ctx.mark_non_differentiable(maps.truth_sum, maps.truth_rgb)
+        ctx.mark_non_differentiable(maps.truth_sum, maps.rgb)
         return tuple(maps)
 
     @staticmethod
@@ -221,7 +255,7 @@ class _Spectral(torch.autograd.Function):
         truth, prediction, colour = ctx.saved_tensors
         floor: float = ctx.floor
         dtype = working_type(truth, prediction)
-        visible = _visible(colour)
+        visible, seen = _to_colours(colour, truth, dtype)
         buffers = _Buffers(dtype)
         result = torch.empty_like(prediction)
 
@@ -230,11 +264,11 @@ class _Spectral(torch.autograd.Function):
             x, y, z = buffers.like(a)
 
             # The angle: dcos/db = (a - cos |a|/|b| b) / (|a||b| + ε), dθ/dcos = -1 / sin θ.
-            norms = (_norm(a, x), _norm(b, x))
-            gap, bounded = _cosine_gap(a, b, norms, x)
+            squares = (_squares(a, x), _squares(b, x))
+            gap, bounded = _cosine_gap(_chord(a, b, squares, x), squares)
             sine = (gap * (2.0 - gap)).sqrt_()
-            along = torch.where((norms[1].squeeze(1) > 0) & (sine > 0), -incoming.sam[:, at] / (bounded * sine), 0.0)
-            ratio = torch.where(norms[1] > 0, norms[0] / norms[1], 0.0).squeeze(1)
+            along = torch.where((squares[1].squeeze(1) > 0) & (sine > 0), -incoming.sam[:, at] / (bounded * sine), 0.0)
+            ratio = torch.where(squares[1] > 0, (squares[0] / squares[1]).sqrt_(), 0.0).squeeze(1)
             back = along * (gap - 1.0) * ratio
             torch.mul(a, along.to(dtype)[:, None], out=z).addcmul_(b, back.to(dtype)[:, None])
 
@@ -253,8 +287,8 @@ class _Spectral(torch.autograd.Function):
 
             torch.sub(b, a, out=x)
             z.addcmul_(x, incoming.squared[:, 0, :, None].to(dtype), value=2.0)
-            z[:, visible] += (colour[:, visible].mT @ incoming.prediction_rgb[:, :, at]).to(dtype)
+            z[:, visible] += torch.matmul(seen.mT, incoming.rgb_change[:, :, at].to(seen.dtype)).to(dtype)
             result[:, :, at] = z
 
-        over_strips(walk, _strips(truth), truth.device)
+        over_strips(walk, _within(slice(0, truth.shape[2]), _step(truth)), truth.device)
         return None, result, None, None
