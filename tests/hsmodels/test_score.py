@@ -346,6 +346,26 @@ def test_colour_differences_are_those_of_an_independent_implementation() -> None
     np.testing.assert_allclose(found[distinct], expected[distinct], rtol=1e-6, atol=1e-9)
 
 
+def test_colour_differences_in_float32_keep_their_digits() -> None:
+    rng = np.random.default_rng(0)
+    first = rng.uniform([[0], [-90], [-90]], [[100], [90], [90]], (3, 2000))
+    apart = rng.normal(0.0, 1.0, first.shape) * rng.choice([1.0, 1e-3, 1e-6], 2000)
+    # Greys, of which some turn to colours that are hardly any; opposite and equal ones.
+    first[1:, :40], apart[1:, 20:40] = 0.0, rng.choice([0.0, 1e-12, 1e-25], (2, 20))
+    apart[1:, 40:60], apart[:, 60:80] = -2.0 * first[1:, 40:60], 0.0
+    pairs = [torch.from_numpy(values).float() for values in (first, apart)]
+    expected = colour.ciede2000(*(values.double() for values in pairs))
+    torch.testing.assert_close(colour.ciede2000(*pairs).double(), expected, rtol=2e-5, atol=1e-12)
+
+
+def test_a_pair_of_linear_values_is_clipped_as_each_of_them() -> None:
+    rng = np.random.default_rng(0)
+    linear, other = (torch.from_numpy(rng.uniform(-0.5, 1.5, (3, 500))) for _ in range(2))
+    bounded, change = colour.clipped(linear, other - linear)
+    torch.testing.assert_close(bounded, linear.clamp(0.0, 1.0))
+    torch.testing.assert_close(bounded + change, other.clamp(0.0, 1.0))
+
+
 def test_errors_by_band_are_the_definitions() -> None:
     truth, prediction = pair()
     truth[:, 0, 0] = 0.0
