@@ -146,7 +146,7 @@ def credentials(competition: str) -> tuple[str, str]:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
         return str(content["username"]), str(content["key"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         raise UserError(f"{file} holds no 'username' and 'key'. {how}") from None
 
 

@@ -95,7 +95,7 @@ def once(params: Params, rows: pd.DataFrame) -> Choice:
     key = key_of(decides, code([__name__]), data_hash(rows, rows.iloc[:0]))
     file = state_folder() / "choices" / f"{key}.json"
     # One that is spoiled is made again.
-    with contextlib.suppress(OSError, ValueError, LookupError, TypeError, AttributeError):
+    with contextlib.suppress(OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return Choice.of(json.loads(file.read_text(encoding="utf-8")))
     made = choose(params, rows)
     # A training that cannot keep it says so when it keeps its state.

@@ -37,7 +37,7 @@ def table(file: Path = paths.METRICS) -> Table:
                 found.add_row(f"{leading} of {group} {name}", shown(part[leading]), end_section=name == parts[-1][0])
     except FileNotFoundError:
         raise UserError(f"There are no scores at {file}: make them with 'dvc repro' or 'hsmodels evaluate'.") from None
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"{file} is not what 'hsmodels evaluate' writes ({error}); run 'dvc repro evaluate'.") from None
     return found
 

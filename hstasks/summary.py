@@ -35,7 +35,7 @@ def table(file: Path = paths.METRICS) -> Table:
                 found.add_row(f"{leading} of {group} {name}", _shown(parts[name][leading]))
     except FileNotFoundError:
         raise UserError(f"There are no scores at {file}: make them with 'dvc repro' or 'hstasks evaluate'.") from None
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"{file} is not what 'hstasks evaluate' writes ({error}); run it again.") from None
     return found
 

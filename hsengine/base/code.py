@@ -222,7 +222,7 @@ class _Sources:
 def _remembered() -> Iterator[_Sources]:
     place = state_folder() / "code.json"
     known: dict[str, list[object]] = {}
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(OSError, ValueError, RecursionError):
         known = dict(json.loads(place.read_text(encoding="utf-8")))
     sources = _Sources(known)
     yield sources

@@ -238,7 +238,7 @@ class _State:
             elif (place / MANIFEST).exists():
                 content = json.loads((place / MANIFEST).read_text(encoding="utf-8"))
                 state.records = {name: _record(entry) for name, entry in content["samples"].items()}
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             damaged = True
         if damaged:
             # The folder is a stage's own, but what is in it is no longer known: all of it goes.

@@ -29,7 +29,7 @@ def read_json(path: Path, made_by: str) -> dict[str, Any]:
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} cannot be read ({error}): make it with 'dvc repro {made_by}'.") from None
     if not isinstance(content, dict):
         raise UserError(f"{path} is not what the stage {made_by} writes: make it again with 'dvc repro {made_by}'.")

@@ -146,7 +146,7 @@ def content(revision: str, file: str) -> Any:
         text = _from_cache(revision, Path(file)) or ""
     try:
         return (json.loads(text) if file.endswith(".json") else YAML(typ="safe").load(text)) or {}
-    except (ValueError, YAMLError):
+    except (ValueError, YAMLError, RecursionError):
         return {}
 
 

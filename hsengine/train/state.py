@@ -229,6 +229,6 @@ def _read(file: Path) -> dict[str, Any]:
 def _read_about(folder: Path) -> dict[str, Any]:
     try:
         about = json.loads((folder / _ABOUT).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return about if isinstance(about, dict) else {}

@@ -65,6 +65,6 @@ def _read(file: Path) -> dict[str, Any] | None:
         return None
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{file} is damaged ({error}): run 'hstasks evaluate' again.") from None
     return content if isinstance(content, dict) else None

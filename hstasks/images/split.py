@@ -166,7 +166,7 @@ def load(folder: str | os.PathLike[str] = FOLDER) -> Decision:
         names = ("strategy", "seed", "fold", "dropped", "strata", "reasons")
         decision = Decision(folds=folds, **{name: record[name] for name in names})
         intact = decision.hash == record["hash"]
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise UserError(f"{place / DECISION} cannot be used ({error!r}): {remedy}") from None
     if not intact:
         raise UserError(f"{place / FOLDS} is not what {place / DECISION} records: {remedy}")

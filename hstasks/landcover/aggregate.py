@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pandas as pd
 from hsengine.base import paths
 from hsengine.base.errors import UserError
 from hsengine.base.files import write_text
+from hsengine.base.reading import parsed_json
 from hsengine.evaluate import shown
 from hstasks.landcover import stages
 from hstasks.landcover.classes import NAMES
@@ -51,10 +51,13 @@ def run(params: Params) -> Summary:
         raise UserError(f"Nothing is evaluated in {stages.FOLDER}: run 'hstasks evaluate' or 'dvc repro' first.")
     rows, splits = [], set()
     for file in files:
-        told = json.loads(file.read_text(encoding="utf-8"))
-        splits.add(told["run"]["split"])
-        row = {"checkpoint": told["checkpoint"], "split": told["split"], **{name: told[name] for name in RANKED}}
-        rows.append(row | {f"IoU {NAMES[k]}": told["per_class_iou"][k] for k in range(1, len(NAMES))})
+        told = parsed_json(file, "what 'hstasks evaluate' measured")
+        try:
+            splits.add(told["run"]["split"])
+            row = {"checkpoint": told["checkpoint"], "split": told["split"], **{name: told[name] for name in RANKED}}
+            rows.append(row | {f"IoU {NAMES[k]}": told["per_class_iou"][k] for k in range(1, len(NAMES))})
+        except (KeyError, TypeError, IndexError) as error:
+            raise UserError(f"{file} is not what 'hstasks evaluate' writes ({error!r}): run that again.") from None
     table = pd.DataFrame(rows).sort_values([*RANKED, "checkpoint"], ascending=[False] * len(RANKED) + [True])
     write_text(FILE, table.to_csv(index=False, lineterminator="\n"))
     notes = ("warning: these are scores of different splits, which do not compare",) if len(splits) > 1 else ()

@@ -88,6 +88,6 @@ def _record(file: Path) -> dict[str, Any]:
 
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{file} cannot be read ({error}): make it anew.") from None
     return found if isinstance(found, dict) else {}

@@ -112,7 +112,7 @@ def load() -> Division:
         roles = dict(zip(frame["id"], frame["role"], strict=True))
         made = Division(record["strategy"], roles, list(record["reasons"]))
         intact = made.hash == record["hash"]
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise UserError(f"{FOLDER / DECISION} cannot be used ({error!r}): {_REMEDY}") from None
     if not intact:
         raise UserError(f"{FOLDER / ROLES} is not what {FOLDER / DECISION} records: {_REMEDY}")

@@ -114,7 +114,7 @@ def read(seal: Path = SEAL) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = json.loads(seal.read_text(encoding="utf-8"))["tests"]
         _ = [entry["score"] for entry in found]
         return found
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"{seal} cannot be read ({error!r}): get it back from git; it says what was tested.") from None
 
 

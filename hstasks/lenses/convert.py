@@ -238,7 +238,7 @@ class Store:
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             return int(content["chunk_grid"]["configuration"]["chunk_shape"][0])
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             raise UserError(f"The store {self.folder} has no bucket {bucket}: run 'convert' after 'catalog'.") from None
 
     def _opened(self, bucket: str, block: int, rows: int) -> tuple[Any, NDArray[np.uint64]]:

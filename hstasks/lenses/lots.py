@@ -76,7 +76,7 @@ def _places(file: Path) -> dict[int, int]:
         for line in stream:
             try:
                 number, _ = json.loads(line)
-            except (ValueError, TypeError):
+            except (ValueError, TypeError, RecursionError):
                 break
             places[int(number)] = end
             end += len(line)

@@ -248,7 +248,7 @@ def read_calibration(file: Path, chosen: Sequence[Member]) -> Calibration:
         content = content.get("after", {}).get("calibration") if "after" in content else content
     except FileNotFoundError:
         content = None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{file} cannot be read ({error}): run 'hstasks evaluate' again.") from None
     fitted = ensemble.from_dict(content, str(file))
     if sorted(content.get("members", [])) != sorted(_keys(chosen)):

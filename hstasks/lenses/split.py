@@ -204,7 +204,7 @@ def load(path: str | os.PathLike[str] = SPLIT) -> Decision:
         fields = ("strategy", "seed", "sisters", "strata", "reasons")
         decision = Decision(rows=rows, **{name: content[name] for name in fields})
         intact = decision.hash == content["hash"]
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise UserError(f"{table} and {record.name} cannot be used ({error!r}): {_REMEDY}") from None
     if not intact:
         raise UserError(f"{table} is not what {record} records: {_REMEDY}")

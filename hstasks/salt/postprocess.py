@@ -162,7 +162,7 @@ def fitted_rules(folder: Path, training: str) -> Rules:
     try:
         written = json.loads(file.read_text(encoding="utf-8"))
         rules, own = Rules(**written["rules"]), written["training"]
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise UserError(f"{file} has no rules of post-processing ({error}): run 'hstasks evaluate' first.") from None
     if own != training:
         raise UserError(f"The rules in {file} were fitted for another training: run 'hstasks evaluate' again.")

@@ -10,6 +10,7 @@ from spoiling import Fault, at_length, attempt, spoiled, text
 
 pytest.importorskip("timm", reason="the libraries of the image tasks are not installed")
 
+from hsengine.base.errors import UserError
 from hstasks import challenge
 from hstasks.biomass import layout as biomass
 from hstasks.images import catalog, split
@@ -107,8 +108,6 @@ def test_a_spoiled_text_of_a_task_is_read_or_explained(name: str, place: Path) -
 @pytest.mark.parametrize("name", ["lenses/split.csv", "landcover/labels.csv"])
 @pytest.mark.parametrize("fault", ["comma", "semicolons", "comment", "tab", "twice"])
 def test_a_table_of_the_user_is_read_strictly(name: str, fault: str, place: Path) -> None:
-    from hsengine.base.errors import UserError
-
     make, read = TEXTS[name]
     lines = make().splitlines()
     file = place / name
@@ -123,4 +122,14 @@ def test_a_table_of_the_user_is_read_strictly(name: str, fault: str, place: Path
     }
     file.write_text("\n".join(changed[fault]) + "\n")
     with pytest.raises(UserError, match=file.name):
+        read(file)
+
+
+def test_a_decision_that_nests_without_end_is_refused(place: Path) -> None:
+    make, read = TEXTS["folds/decision.json"]
+    make()
+    file = place / "folds" / split.DECISION
+    read(file)
+    file.write_text("[" * 100_000)
+    with pytest.raises(UserError, match=r"decision\.json cannot be used"):
         read(file)
