@@ -130,7 +130,8 @@ def write(
     ]
     with replacing(data_path) as scratch:
         write_array(scratch, np.transpose(values, _places(_ORDER[interleave])).astype("<f4"), header=False)
-    write_text(header_path, "\n".join(lines) + "\n")
+        # In place before the numbers are: should a run end between the two, it says whose they are.
+        write_text(header_path, "\n".join(lines) + "\n")
     return header_path, data_path
 
 

@@ -59,3 +59,15 @@ def test_an_export_may_be_made_again(tmp_path: Path) -> None:
     hdf5.write(tmp_path / "a.h5", CUBE)
     for _ in range(2):
         export_cubes([tmp_path / "a.h5"], tmp_path / "out")
+
+
+def test_an_export_that_ended_before_its_numbers_were_in_place_is_made_again(tmp_path: Path) -> None:
+    hdf5.write(tmp_path / "one.h5", Cube(np.full((61, 4, 3), 0.5, np.float32), BAND_GRID))
+    (header,) = export_cubes([tmp_path / "one.h5"], tmp_path / "made")
+    data = header.with_suffix(".img")
+    numbers, texts = data.read_bytes(), []
+    data.unlink()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(envi, "write_text", lambda path, text: texts.append(data.exists()))
+        export_cubes([tmp_path / "one.h5"], tmp_path / "made")
+    assert (texts, data.read_bytes()) == ([False], numbers)
