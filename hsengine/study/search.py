@@ -105,13 +105,12 @@ class _Searching:
         kept, waiting = [], []
         for number, one in enumerate(planned):
             record, values = records.get(one.name), _values_of(self.plan, plans.nested(one.values))
-            # A trial that nobody has proposed yet has the values of the study's base or recipe, which are none of its.
-            proposed = number in known and values.keys() == self.space.keys()
             if one.name in stopped:
                 kept.append(self._past(number, "PRUNED", values, None, known[number].intermediate_values))
             elif record is None or record.state != "done":
                 waiting.append(number)
-                if proposed:
+                # One that nobody has proposed yet has the values of the study's base or recipe, which are none of its.
+                if number in known and values.keys() == self.space.keys():
                     self.given[number] = values
                     kept.append(self._past(number, "FAIL", values))
             elif (value := record.measure(self.plan.study.metrics, self.plan.measure)) is None:
