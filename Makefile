@@ -43,15 +43,17 @@ FUZZ_SECONDS ?= 60
 fuzz: $(VENV)/.installed-dev ## spoiled files for FUZZ_SECONDS a reader, paths that cannot be, kills
 	HYPOTHESIS_PROFILE=campaign FUZZ_SECONDS=$(FUZZ_SECONDS) python -m pytest --timeout=7200 tests/campaign
 
-# The tests of arithmetic, in what each kind of processor can do: torch's own kernels, then those of oneDNN.
+# The tests of arithmetic, in what each kind of processor can do: torch's own kernels with those compiled here, then those
+# of oneDNN.
 NUMERIC := tests/hsdata/test_bytes.py tests/hsdata/camera tests/hsmodels/test_losses.py tests/hsmodels/test_inference.py \
-  tests/hsmodels/zoo/test_kernel.py tests/hsmodels/zoo/test_baselines.py tests/hsengine/train/test_averaging.py
-PROCESSORS := ATEN_CPU_CAPABILITY=default ATEN_CPU_CAPABILITY=avx2 ATEN_CPU_CAPABILITY=avx512 ONEDNN_MAX_CPU_ISA=AVX2
+  tests/hsmodels/test_compiled.py tests/hsmodels/zoo/test_kernel.py tests/hsmodels/zoo/test_baselines.py tests/hsengine/train/test_averaging.py
+PROCESSORS := ATEN_CPU_CAPABILITY=default,NUMBA_CPU_NAME=generic ATEN_CPU_CAPABILITY=avx2,NUMBA_CPU_NAME=haswell \
+  ATEN_CPU_CAPABILITY=avx512 ONEDNN_MAX_CPU_ISA=AVX2
 
 numeric: $(VENV)/.installed-dev ## the tests of arithmetic as other processors run them, with one thread and with two
 	@for processor in $(PROCESSORS); do for threads in 1 2; do \
 	  echo "== $$processor OMP_NUM_THREADS=$$threads"; \
-	  env $$processor OMP_NUM_THREADS=$$threads python -m pytest -k 'not gradient_is_finite' $(NUMERIC) || exit 1; done; done
+	  env $$(echo $$processor | tr , ' ') OMP_NUM_THREADS=$$threads python -m pytest -k 'not gradient_is_finite' $(NUMERIC) || exit 1; done; done
 
 lint: $(VENV)/.installed-dev ## style, formatting, types, who imports whom
 	ruff check .

@@ -12,7 +12,7 @@ from hsengine.base.errors import UserError
 from hsmodels.score import scale
 from hsmodels.score.colour import root
 from hsmodels.score.measure import colour_matrix, measures
-from hsmodels.score.spectral import SAM_EPSILON, working_type
+from hsmodels.score.operations import SAM_EPSILON, working_type
 
 COSINE_LIMIT = 1.0 - 1e-7
 """The cosine of the training angle is clipped here: its arccos has a finite slope everywhere."""

@@ -13,7 +13,7 @@ from torch import Tensor
 from hsdata.camera.colour import srgb_weights
 from hsdata.cube import BAND_GRID
 from hsengine.base.errors import UserError
-from hsmodels.score import colour, scale, spatial, spectral
+from hsmodels.score import colour, operations, scale, spatial, spectral
 from hsmodels.score.arrays import Array, as_tensor
 from hsmodels.score.strips import one_thread_per_operation, over_strips
 
@@ -232,13 +232,13 @@ def pixel_maps(
     """The maps of a batch; for the arguments see `measures`."""
     a, b = truth.flatten(2), prediction.flatten(2)
     batch, _, pixels = a.shape
-    dtype = spectral.working_type(truth, prediction)
+    dtype = operations.working_type(truth, prediction)
     if torch.is_grad_enabled() and prediction.requires_grad:
         maps = spectral.spectral_maps(a, b, to_rgb, weights, floor)
         rendered = _rendered(maps.rgb.double(), maps.rgb_change.double())
         images = rendered.images.to(dtype)
     else:
-        compare = spectral.comparing(a.detach(), b.detach(), to_rgb, weights, floor)
+        compare = spectral.comparing(operations.Spectra(a.detach(), b.detach(), to_rgb, weights, floor))
         images = torch.empty(2, batch, 3, pixels, dtype=dtype, device=a.device)
 
         # Spectra and colours of a strip one after the other, while it is in the cache.
