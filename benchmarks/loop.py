@@ -45,6 +45,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=3, help="epochs of a training, the first does not count")
     parser.add_argument("--repeat", type=int, default=3, help="trainings")
     parser.add_argument("--workers", type=int, default=1, help="processes that read")
+    parser.add_argument("--cache", choices=("none", "memory"), default="none", help="machine.cache")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="threads that compute, in both loops")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -59,7 +60,8 @@ def bench(options: argparse.Namespace) -> None:
     training, held_out = division(frame)
     rows = training, held_out.iloc[:1]
     pixels = f"{options.crop} x {options.crop} -> {2 * options.crop} x {2 * options.crop} x 61"
-    print(f"mstpp (31 features, 1 stage), batches of {options.batch} crops {pixels}, {options.threads} threads")
+    print(f"mstpp (31 features, 1 stage), batches of {options.batch} crops {pixels}, {options.threads} threads, ", end="")
+    print(f"machine.cache: {options.cache}")
     bare, engine, saving, speeds = [], [], [], []
     for number in range(options.repeat):
         task = TakingTurns(params, *rows, options.batch)
@@ -132,7 +134,7 @@ def prepared(options: argparse.Namespace) -> Params:
             "models": {"mstpp": {"n_feat": 31, "stage": 1}},
             "augment": {"crop": options.crop},
             "train": training,
-            "machine": {"loader_workers": options.workers},
+            "machine": {"loader_workers": options.workers, "cache": options.cache},
         }
     )
     frame = catalogs.make("data", params.track, workers=1)
