@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import http.client
-import json
 import os
 import re
 import shutil
@@ -25,6 +24,7 @@ from hsdata import layout
 from hsengine.base import locks
 from hsengine.base.errors import UserError
 from hsengine.base.files import remove_scratch, replacing
+from hsengine.base.reading import parsed_json
 
 KAGGLE = "https://www.kaggle.com/api/v1"
 COMPETITIONS = {track: f"2026-icassp-hyper-object-challenge-track-{track}" for track in layout.SCALE}
@@ -144,9 +144,9 @@ def credentials(competition: str) -> tuple[str, str]:
         unset = " and ".join(missing) + (" are" if len(missing) > 1 else " is")
         raise UserError(f"No Kaggle credentials: {unset} not set and there is no {file}. {how}")
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = parsed_json(file, "a token of Kaggle", f"{how}.")
         return str(content["username"]), str(content["key"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (KeyError, TypeError):
         raise UserError(f"{file} holds no 'username' and 'key'. {how}") from None
 
 

@@ -7,7 +7,6 @@ would say is theirs to say.
 from __future__ import annotations
 
 import contextlib
-import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -24,6 +23,7 @@ from hsengine.base.errors import UserError
 from hsengine.base.files import write_json
 from hsengine.base.incremental import key_of
 from hsengine.base.paths import state_folder
+from hsengine.base.reading import parsed_json
 from hsengine.train.identity import code
 from hsengine.values import Value
 from hsmodels import crossfit, scoring, zoo
@@ -95,8 +95,8 @@ def once(params: Params, rows: pd.DataFrame) -> Choice:
     key = key_of(decides, code([__name__]), data_hash(rows, rows.iloc[:0]))
     file = state_folder() / "choices" / f"{key}.json"
     # One that is spoiled is made again.
-    with contextlib.suppress(OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        return Choice.of(json.loads(file.read_text(encoding="utf-8")))
+    with contextlib.suppress(UserError, ValueError, LookupError, TypeError, AttributeError):
+        return Choice.of(parsed_json(file, "an answer that is kept"))
     made = choose(params, rows)
     # A training that cannot keep it says so when it keeps its state.
     with contextlib.suppress(OSError, UserError):

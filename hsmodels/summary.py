@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +9,10 @@ from rich.table import Table
 
 from hsdata import paths
 from hsengine.base.errors import UserError
+from hsengine.base.reading import parsed_json
 from hsengine.evaluate import shown
 
+_REMEDY = "make them with 'dvc repro' or 'hsmodels evaluate'."
 _VALUES = ("SSC", "SSC_arith", "SAM_deg", "SID", "ERGAS", "PSNR_dB", "SSIM", "DeltaE00")
 
 
@@ -22,7 +23,7 @@ def table(file: Path = paths.METRICS) -> Table:
         UserError: there are no metrics yet, or the file is damaged.
     """
     try:
-        metrics: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        metrics: dict[str, Any] = parsed_json(file, "the scores of a model", _REMEDY)
         run = metrics["run"]
         found = Table()
         found.add_column(f"{metrics['images']} held-out samples, {run['checkpoint']} checkpoint")
@@ -35,10 +36,8 @@ def table(file: Path = paths.METRICS) -> Table:
             parts = sorted(metrics.get(group, {}).items())
             for name, part in parts:
                 found.add_row(f"{leading} of {group} {name}", shown(part[leading]), end_section=name == parts[-1][0])
-    except FileNotFoundError:
-        raise UserError(f"There are no scores at {file}: make them with 'dvc repro' or 'hsmodels evaluate'.") from None
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise UserError(f"{file} is not what 'hsmodels evaluate' writes ({error}); run 'dvc repro evaluate'.") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{file} is not what 'hsmodels evaluate' writes ({error!r}): {_REMEDY}") from None
     return found
 
 

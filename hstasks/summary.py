@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,11 @@ from rich.table import Table
 
 from hsengine.base import paths
 from hsengine.base.errors import UserError
+from hsengine.base.reading import parsed_json
 
 NEXT = f"All of it on one page, with the samples to look at: {paths.REPORT}, in a browser."
+
+_REMEDY = "make them with 'dvc repro' or 'hstasks evaluate'."
 
 
 def table(file: Path = paths.METRICS) -> Table:
@@ -22,7 +24,7 @@ def table(file: Path = paths.METRICS) -> Table:
         UserError: there are no metrics yet, or the file is damaged.
     """
     try:
-        metrics: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        metrics: dict[str, Any] = parsed_json(file, "the scores of a model", _REMEDY)
         run = metrics["run"]
         leading = run["leading"]
         found = Table(f"{run['model']}, {run['checkpoint']} checkpoint", "value")
@@ -33,10 +35,8 @@ def table(file: Path = paths.METRICS) -> Table:
         for group, parts in groups.items():
             for name in sorted(parts, key=_order):
                 found.add_row(f"{leading} of {group} {name}", _shown(parts[name][leading]))
-    except FileNotFoundError:
-        raise UserError(f"There are no scores at {file}: make them with 'dvc repro' or 'hstasks evaluate'.") from None
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise UserError(f"{file} is not what 'hstasks evaluate' writes ({error}); run it again.") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{file} is not what 'hstasks evaluate' writes ({error!r}): {_REMEDY}") from None
     return found
 
 

@@ -210,9 +210,9 @@ class Physics:
         return remade
 
 
-def wanted(augment: Augment | None) -> bool:
+def wanted(augment: Augment) -> bool:
     """Whether any change of cubes is asked for."""
-    return augment is not None and max(augment.light, augment.mix, augment.materials) > 0.0
+    return max(augment.light, augment.mix, augment.materials) > 0.0
 
 
 def physics_of(

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hsdata import formats
-from hsdata.captures.reflectance import scaling
+from hsdata.captures.reflectance import known_bands, scaling
 from hsdata.cube import BAND_GRID
 from hsdata.formats import READERS, wavelengths
 from hsdata.formats.capture import Capture
@@ -111,17 +111,18 @@ def _describe_bands(opened: Capture, found: Description) -> None:
     if centres is None:
         found.odd.append("no wavelengths: give a list of them")
         return
-    finite = centres[np.isfinite(centres)]
-    if not len(finite):
-        found.odd.append("no wavelength is finite")
+    try:
+        known = centres[known_bands(opened)]
+    except UserError as error:
+        found.odd.append(str(error))
         return
-    ordered = np.unique(finite)
+    ordered = np.unique(known)
     steps = np.diff(ordered)
     found.facts["wavelengths"] = f"{ordered[0]:g} to {ordered[-1]:g} nm" + (
         f" in steps of {_range(steps)} nm" if len(steps) else ""
     )
-    if len(finite) < len(centres):
-        found.odd.append(f"{len(centres) - len(finite)} wavelengths are not finite")
+    if len(known) < len(centres):
+        found.odd.append(f"{len(centres) - len(known)} wavelengths are not finite numbers above 0")
     backwards = np.flatnonzero(np.diff(centres) < 0)
     if len(backwards) == len(centres) - 1 > 0:
         found.odd.append("wavelengths run backwards")
@@ -131,8 +132,8 @@ def _describe_bands(opened: Capture, found: Description) -> None:
             f"wavelengths are not in order: they step back {len(backwards)} times, "
             f"first from {centres[at]:g} to {centres[at + 1]:g} nm"
         )
-    if len(ordered) < len(finite):
-        found.odd.append(f"{len(finite) - len(ordered)} bands have the wavelength of another one")
+    if len(ordered) < len(known):
+        found.odd.append(f"{len(known) - len(ordered)} bands have the wavelength of another one")
     if len(steps) > 2 and steps.max() > _GAP_FACTOR * np.median(steps):
         at = int(steps.argmax())
         found.odd.append(f"a gap in the bands from {ordered[at]:g} to {ordered[at + 1]:g} nm")

@@ -22,6 +22,7 @@ from pathlib import Path
 from hsengine.base.errors import UserError
 from hsengine.base.files import write_text
 from hsengine.base.paths import state_folder
+from hsengine.base.reading import parsed_json
 
 PACKAGES = ("hsengine", "hsdata", "hsmodels", "hstasks")
 """The packages of the project; what else is imported is a library."""
@@ -222,8 +223,8 @@ class _Sources:
 def _remembered() -> Iterator[_Sources]:
     place = state_folder() / "code.json"
     known: dict[str, list[object]] = {}
-    with contextlib.suppress(OSError, ValueError, RecursionError):
-        known = dict(json.loads(place.read_text(encoding="utf-8")))
+    with contextlib.suppress(UserError, ValueError, TypeError):
+        known = dict(parsed_json(place, "what is known of modules"))
     sources = _Sources(known)
     yield sources
     if sources.new:

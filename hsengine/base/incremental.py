@@ -25,7 +25,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, Self
 
-from hsengine.base import files, locks, remembered, workers
+from hsengine.base import files, locks, reading, remembered, workers
 from hsengine.base.errors import UserError
 
 MANIFEST = "manifest.json"
@@ -236,9 +236,9 @@ class _State:
             if state.unfinished:
                 state._read_journal(journal)
             elif (place / MANIFEST).exists():
-                content = json.loads((place / MANIFEST).read_text(encoding="utf-8"))
+                content = reading.json_value((place / MANIFEST).read_text(encoding="utf-8"), f"{place / MANIFEST}")
                 state.records = {name: _record(entry) for name, entry in content["samples"].items()}
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        except (UserError, ValueError, KeyError, TypeError, AttributeError):
             damaged = True
         if damaged:
             # The folder is a stage's own, but what is in it is no longer known: all of it goes.
@@ -249,11 +249,11 @@ class _State:
 
     def _read_journal(self, journal: Path) -> None:
         first, *lines = journal.read_text(encoding="utf-8").split("\n")
-        self.outputs = set(json.loads(first)["outputs"])
+        self.outputs = set(reading.json_value(first, f"{journal}")["outputs"])
         for line in lines:
             # A killed run can leave its last line unfinished.
-            with contextlib.suppress(ValueError):
-                entry = json.loads(line)
+            with contextlib.suppress(UserError):
+                entry = reading.json_value(line, f"{journal}")
                 self.records[entry["name"]] = _record(entry["record"])
 
 

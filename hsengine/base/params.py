@@ -61,21 +61,33 @@ def read_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
     file = Path(path)
     if not os.path.lexists(file):
         raise UserError(f"There is no {file} here: run the command in the project's folder.")
-    written = reading.text(file, "a YAML file")
+    return yaml_mapping(reading.text(file, "a YAML file"), file)
+
+
+def yaml_mapping(written: str, source: object) -> dict[str, Any]:
+    """The mapping in a text of YAML 1.2; {} where it is empty.
+
+    Args:
+        written: the text.
+        source: where it is from, for the message.
+
+    Raises:
+        UserError: it is not YAML or not a mapping.
+    """
     try:
         parser = YAML(typ="safe")
         parser.Parser = _Shallow
         content = parser.load(written)
         _count(content)
     except YAMLError as error:
-        raise UserError(f"{file} is not valid YAML: {error}") from None
+        raise UserError(f"{source} is not valid YAML: {error}") from None
     # The parser and its dates raise what Python raises.
     except Exception as error:
-        raise UserError(f"{file} is not valid YAML: {reading.reason(error)}.") from None
+        raise UserError(f"{source} is not valid YAML: {reading.reason(error)}.") from None
     if content is None:
         return {}
     if not isinstance(content, dict):
-        raise UserError(f"{file} must hold 'key: value' lines, not a {type(content).__name__}.")
+        raise UserError(f"{source} must hold 'key: value' lines, not a {type(content).__name__}.")
     return content
 
 

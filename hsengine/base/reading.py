@@ -71,40 +71,58 @@ def check_size(source: object, needed: int, stored: int, *, whole: bool = True) 
         )
 
 
-def text(path: str | os.PathLike[str], what: str) -> str:
+def text(path: str | os.PathLike[str], what: str, remedy: str | None = None) -> str:
     """The content of a text file in UTF-8, without a byte order mark.
 
     Args:
         path: the file.
         what: it is, such as "a list of wavelengths".
+        remedy: what to do where it cannot be used, a sentence's end with its full stop.
 
     Raises:
         UserError: it is missing, no file, or no such text.
     """
+    ending = f": {remedy}" if remedy else "."
     check_kind(path)
     try:
         content = Path(path).read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        raise UserError(f"There is no {path}, {what}: check the path.") from None
+        raise UserError(f"There is no {path}, {what}: {remedy or 'check the path.'}") from None
     except UnicodeDecodeError as error:
-        raise UserError(f"{path} is no text in UTF-8 (byte {error.start}), but {what} is needed there.") from None
+        where = f"byte {error.start}"
+        raise UserError(f"{path} is no text in UTF-8 ({where}), but {what} is needed there{ending}") from None
     except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}): check its permissions.") from None
+        either = f", or {remedy}" if remedy else "."
+        raise UserError(f"{path} cannot be read ({error.strerror}): check its permissions{either}") from None
     if "\0" in content:
-        raise UserError(f"{path} holds zero bytes, but {what} is needed there, which is text.")
+        raise UserError(f"{path} holds zero bytes, but {what} is needed there, which is text{ending}")
     return content
 
 
-def parsed_json(path: str | os.PathLike[str], what: str) -> Any:
-    """The value in a JSON file.
+def parsed_json(path: str | os.PathLike[str], what: str, remedy: str | None = None) -> Any:
+    """The value in a JSON file; the arguments are those of `text`.
 
     Raises:
-        UserError: see `text`; or it is no JSON, or nests too deep.
+        UserError: see `text` and `json_value`.
+    """
+    return json_value(text(path, what, remedy), f"{path} cannot be read as JSON, which {what} is", remedy)
+
+
+def json_value(written: str | bytes, fault: str, remedy: str | None = None) -> Any:
+    """The value of a text of JSON.
+
+    Args:
+        written: the text.
+        fault: what to say where it is no such text.
+        remedy: see `text`.
+
+    Raises:
+        UserError: it is no JSON, or nests too deep.
     """
     try:
-        return json.loads(text(path, what))
+        return json.loads(written)
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} cannot be read as JSON, which {what} is: {reason(error)}.") from None
+        raise UserError(f"{fault}: {reason(error)}{f'; {remedy}' if remedy else '.'}") from None
 
 
 @contextmanager

@@ -110,7 +110,7 @@ def write(request: Request, to: Path, format: Format, *, opset: int | None = Non
 
     Args:
         request: the model, and what to compare on.
-        to: the file.
+        to: the file, as `target` has it.
         format: of the file.
         opset: of ONNX; None for `DEFAULT_OPSET`.
         half: weights and arithmetic in float16; inputs and outputs stay float32.
@@ -119,7 +119,6 @@ def write(request: Request, to: Path, format: Format, *, opset: int | None = Non
         UserError: an operation is in the way (named), the file's results differ from the model's, a library is
             missing, or the place cannot be written.
     """
-    target(to, format)
     if opset is not None and format != "onnx":
         raise UserError(f"--opset is a matter of ONNX, not of {format}: leave it out.")
     if format == "onnx":

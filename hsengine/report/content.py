@@ -11,6 +11,7 @@ from typing import Any
 from hsengine.base import paths
 from hsengine.base.errors import UserError
 from hsengine.base.params import read_yaml
+from hsengine.base.reading import parsed_json
 from hsengine.project import Project
 from hsengine.report.page import Block, Chart, Note, Section, Table
 from hsengine.study import experiments, recipe
@@ -27,10 +28,7 @@ def read_json(path: Path, made_by: str) -> dict[str, Any]:
     Raises:
         UserError: it is missing or damaged; `made_by` is the stage that makes it.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path} cannot be read ({error}): make it with 'dvc repro {made_by}'.") from None
+    content = parsed_json(path, f"what the stage {made_by} writes", f"make it with 'dvc repro {made_by}'.")
     if not isinstance(content, dict):
         raise UserError(f"{path} is not what the stage {made_by} writes: make it again with 'dvc repro {made_by}'.")
     return content

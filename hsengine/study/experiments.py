@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import fcntl
-import json
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -12,10 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
 from hsengine.base import paths
+from hsengine.base.errors import UserError
+from hsengine.base.params import yaml_mapping
+from hsengine.base.reading import json_value
 from hsengine.study.calls import git
 
 State = Literal["done", "running", "failed"]
@@ -145,8 +144,8 @@ def content(revision: str, file: str) -> Any:
     if text is None:
         text = _from_cache(revision, Path(file)) or ""
     try:
-        return (json.loads(text) if file.endswith(".json") else YAML(typ="safe").load(text)) or {}
-    except (ValueError, YAMLError, RecursionError):
+        return (json_value if file.endswith(".json") else yaml_mapping)(text, file) or {}
+    except UserError:
         return {}
 
 

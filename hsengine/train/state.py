@@ -21,7 +21,7 @@ from hsengine.base import locks
 from hsengine.base.errors import UserError
 from hsengine.base.files import write_json
 from hsengine.base.params import flat
-from hsengine.base.reading import reason
+from hsengine.base.reading import parsed_json, reason
 from hsengine.base.wording import some
 
 _ABOUT = "about.json"
@@ -228,7 +228,7 @@ def _read(file: Path) -> dict[str, Any]:
 
 def _read_about(folder: Path) -> dict[str, Any]:
     try:
-        about = json.loads((folder / _ABOUT).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        about = parsed_json(folder / _ABOUT, "what a saved state is of")
+    except UserError:
         return {}
     return about if isinstance(about, dict) else {}

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hsengine.base import paths
-from hsengine.base.errors import UserError
+from hsengine.base.reading import parsed_json
 from hsengine.evaluate import shown
 from hstasks.biomass.fetch import COMPETITION
 from hstasks.images import leaderboard
@@ -63,8 +62,5 @@ def local_scores() -> dict[str, float | None]:
 def _read(file: Path) -> dict[str, Any] | None:
     if not file.is_file():
         return None
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{file} is damaged ({error}): run 'hstasks evaluate' again.") from None
+    content = parsed_json(file, "what 'evaluate' measured", "run 'hstasks evaluate' again.")
     return content if isinstance(content, dict) else None

@@ -7,7 +7,6 @@ never in two folds, whatever the strategy.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,6 +22,7 @@ from hsengine.base import paths
 from hsengine.base.errors import UserError
 from hsengine.base.files import replacing, write_json, write_text
 from hsengine.base.params import Section
+from hsengine.base.reading import parsed_json
 from hsengine.base.wording import some
 from hstasks.images import catalog as catalogs
 from hstasks.images.blocks import blocks, near
@@ -162,11 +162,11 @@ def load(folder: str | os.PathLike[str] = FOLDER) -> Decision:
     frame = catalogs.table(place / FOLDS, {"id": "str", "fold": "int64"}, remedy)
     folds = dict(zip(frame["id"], frame["fold"].tolist(), strict=True))
     try:
-        record = json.loads((place / DECISION).read_text(encoding="utf-8"))
+        record = parsed_json(place / DECISION, "the record of a split", remedy)
         names = ("strategy", "seed", "fold", "dropped", "strata", "reasons")
         decision = Decision(folds=folds, **{name: record[name] for name in names})
         intact = decision.hash == record["hash"]
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{place / DECISION} cannot be used ({error!r}): {remedy}") from None
     if not intact:
         raise UserError(f"{place / FOLDS} is not what {place / DECISION} records: {remedy}")

@@ -12,6 +12,7 @@ import pandas as pd
 from hsengine.base import paths
 from hsengine.base.errors import UserError
 from hsengine.base.files import replacing, write_json
+from hsengine.base.reading import parsed_json
 from hstasks.images import catalog as catalogs
 from hstasks.landcover import split
 from hstasks.landcover.classes import CLASSES, NAMES
@@ -84,10 +85,5 @@ def load(division: split.Division) -> list[str]:
 
 
 def _record(file: Path) -> dict[str, Any]:
-    import json
-
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{file} cannot be read ({error}): make it anew.") from None
+    found = parsed_json(file, "the record of replicas", "make it anew with 'hstasks replicate'.")
     return found if isinstance(found, dict) else {}

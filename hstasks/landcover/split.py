@@ -7,7 +7,6 @@ the test reads masks there alone: the test's are not opened before it.
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ import pandas as pd
 from hsengine.base import paths
 from hsengine.base.errors import UserError
 from hsengine.base.files import replacing, write_json, write_text
+from hsengine.base.reading import parsed_json
 from hsengine.base.wording import listed, some
 from hstasks.images import catalog as catalogs
 from hstasks.images import readers
@@ -108,11 +108,11 @@ def load() -> Division:
         raise UserError(f"There is no split in {FOLDER}: {_REMEDY}")
     frame = catalogs.table(FOLDER / ROLES, {"id": "str", "role": "str"}, _REMEDY)
     try:
-        record = json.loads((FOLDER / DECISION).read_text(encoding="utf-8"))
+        record = parsed_json(FOLDER / DECISION, "the record of a split", _REMEDY)
         roles = dict(zip(frame["id"], frame["role"], strict=True))
         made = Division(record["strategy"], roles, list(record["reasons"]))
         intact = made.hash == record["hash"]
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{FOLDER / DECISION} cannot be used ({error!r}): {_REMEDY}") from None
     if not intact:
         raise UserError(f"{FOLDER / ROLES} is not what {FOLDER / DECISION} records: {_REMEDY}")

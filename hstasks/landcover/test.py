@@ -7,7 +7,6 @@ mask is opened again; another is refused unless a reason is given, which the sea
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from hsengine import folder as folders
 from hsengine.base import paths
 from hsengine.base.errors import UserError
 from hsengine.base.files import file_hash, replacing, write_json
+from hsengine.base.reading import parsed_json
 from hsengine.evaluate import shown
 from hstasks.images import catalog as catalogs
 from hstasks.images import readers
@@ -27,6 +27,7 @@ from hstasks.landcover.params import Params
 from hstasks.landcover.task import MEASURE
 
 SEAL = Path("test_seal.json")
+_BACK = "get it back from git; it says what was tested."
 """In the project's folder, not among the outputs, which a pipeline removes: commit it."""
 
 FOLDER = paths.OUTPUTS / "test"
@@ -111,11 +112,11 @@ def read(seal: Path = SEAL) -> list[dict[str, Any]]:
     if not seal.is_file():
         return []
     try:
-        found: list[dict[str, Any]] = json.loads(seal.read_text(encoding="utf-8"))["tests"]
+        found: list[dict[str, Any]] = parsed_json(seal, "the record of tests", _BACK)["tests"]
         _ = [entry["score"] for entry in found]
         return found
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise UserError(f"{seal} cannot be read ({error!r}): get it back from git; it says what was tested.") from None
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{seal} cannot be read ({error!r}): {_BACK}") from None
 
 
 def masks_hash(files: list[str]) -> str:

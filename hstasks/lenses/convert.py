@@ -19,6 +19,7 @@ from hsengine.base import workers as processes
 from hsengine.base.errors import UserError
 from hsengine.base.files import replacing, write_text
 from hsengine.base.paths import CATALOG, DERIVED
+from hsengine.base.reading import parsed_json
 from hstasks.lenses import catalog as catalogs
 from hstasks.lenses.layout import BANDS, SIDE, Found
 from hstasks.lenses.params import LensSections
@@ -30,6 +31,7 @@ VERSION = 1
 
 _SHAPE = (len(BANDS), SIDE, SIDE)
 _BYTES = 4 * len(BANDS) * SIDE * SIDE
+_AGAIN = "run 'convert' after 'catalog'."
 
 
 @dataclass(frozen=True)
@@ -225,7 +227,7 @@ class Store:
         content, index = self._shards.get((bucket, block)) or self._opened(bucket, block, rows)
         start, length = (int(number) for number in index[at])
         if length != _BYTES:
-            raise UserError(f"{self.folder}/{bucket} holds no object of number {row}: run 'convert' after 'catalog'.")
+            raise UserError(f"{self.folder}/{bucket} holds no object of number {row}: {_AGAIN}")
         values = np.frombuffer(content, "<f4", _BYTES // 4, start)
         return values.astype(np.float32).reshape(_SHAPE)
 
@@ -235,11 +237,15 @@ class Store:
 
     def _rows_of(self, bucket: str) -> int:
         path = self.folder / bucket / "zarr.json"
+        fault = f"The store {self.folder} has no bucket {bucket}: {_AGAIN}"
+        if not path.is_file():
+            raise UserError(fault)
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            return int(content["chunk_grid"]["configuration"]["chunk_shape"][0])
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
-            raise UserError(f"The store {self.folder} has no bucket {bucket}: run 'convert' after 'catalog'.") from None
+            return int(
+                parsed_json(path, "a bucket's description", _AGAIN)["chunk_grid"]["configuration"]["chunk_shape"][0]
+            )
+        except (ValueError, KeyError, TypeError):
+            raise UserError(fault) from None
 
     def _opened(self, bucket: str, block: int, rows: int) -> tuple[Any, NDArray[np.uint64]]:
         path = self.folder / bucket / "c" / str(block) / "0" / "0" / "0"

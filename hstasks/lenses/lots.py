@@ -17,6 +17,7 @@ from tqdm import tqdm
 from hsengine.base import locks
 from hsengine.base.errors import UserError
 from hsengine.base.paths import state_folder
+from hsengine.base.reading import json_value
 
 LOT = 512
 """Objects whose images are held at once."""
@@ -75,8 +76,8 @@ def _places(file: Path) -> dict[int, int]:
     with file.open("rb+") as stream:
         for line in stream:
             try:
-                number, _ = json.loads(line)
-            except (ValueError, TypeError, RecursionError):
+                number, _ = json_value(line, f"{file}")
+            except (UserError, ValueError, TypeError):
                 break
             places[int(number)] = end
             end += len(line)

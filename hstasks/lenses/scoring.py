@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from hsengine import folder as folders
 from hsengine.base import code, incremental
 from hsengine.base.errors import UserError
 from hsengine.base.files import file_hash, write_json
+from hsengine.base.reading import parsed_json
 from hsengine.export import description
 from hsengine.predict.fast import hastened
 from hsengine.predict.run import device_named, device_of
@@ -242,14 +242,10 @@ def read_calibration(file: Path, chosen: Sequence[Member]) -> Calibration:
     Raises:
         UserError: there is no threshold, or it is other members'.
     """
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-        # Of an exported file, it stands among what is to be done afterwards.
-        content = content.get("after", {}).get("calibration") if "after" in content else content
-    except FileNotFoundError:
-        content = None
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{file} cannot be read ({error}): run 'hstasks evaluate' again.") from None
+    written = parsed_json(file, "what was fitted for a model", "run 'hstasks evaluate' again.") if file.exists() else {}
+    content = written if isinstance(written, dict) else {}
+    # Of an exported file, it stands among what is to be done afterwards.
+    content = content.get("after", {}).get("calibration") if "after" in content else content
     fitted = ensemble.from_dict(content, str(file))
     if sorted(content.get("members", [])) != sorted(_keys(chosen)):
         raise UserError(

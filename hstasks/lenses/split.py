@@ -8,7 +8,6 @@ other's test files.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import time
 from collections import Counter
@@ -24,6 +23,7 @@ from hsengine.base import tables
 from hsengine.base.errors import UserError
 from hsengine.base.files import write_json, write_text
 from hsengine.base.paths import CATALOG, DERIVED
+from hsengine.base.reading import parsed_json
 from hsengine.base.wording import some
 from hstasks.images import split as folds
 from hstasks.lenses import catalog as catalogs
@@ -200,11 +200,11 @@ def load(path: str | os.PathLike[str] = SPLIT) -> Decision:
         raise UserError(f"There is no split at {table}: {_REMEDY}")
     try:
         rows = _read(table)[list(_COLUMNS)]
-        content = json.loads(record.read_text(encoding="utf-8"))
+        content = parsed_json(record, "the record of a split", _REMEDY)
         fields = ("strategy", "seed", "sisters", "strata", "reasons")
         decision = Decision(rows=rows, **{name: content[name] for name in fields})
         intact = decision.hash == content["hash"]
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{table} and {record.name} cannot be used ({error!r}): {_REMEDY}") from None
     if not intact:
         raise UserError(f"{table} is not what {record} records: {_REMEDY}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from scipy import ndimage
 
 from hsengine.base.errors import UserError
 from hsengine.base.files import write_json
+from hsengine.base.reading import parsed_json
 from hstasks.salt.params import Postprocess
 from hstasks.salt.score import score
 
@@ -160,9 +160,9 @@ def fitted_rules(folder: Path, training: str) -> Rules:
     """
     file = folder / FILE
     try:
-        written = json.loads(file.read_text(encoding="utf-8"))
+        written = parsed_json(file, "fitted rules of post-processing", "run 'hstasks evaluate' first.")
         rules, own = Rules(**written["rules"]), written["training"]
-    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError) as error:
         raise UserError(f"{file} has no rules of post-processing ({error}): run 'hstasks evaluate' first.") from None
     if own != training:
         raise UserError(f"The rules in {file} were fitted for another training: run 'hstasks evaluate' again.")

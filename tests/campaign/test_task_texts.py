@@ -131,5 +131,5 @@ def test_a_decision_that_nests_without_end_is_refused(place: Path) -> None:
     file = place / "folds" / split.DECISION
     read(file)
     file.write_text("[" * 100_000)
-    with pytest.raises(UserError, match=r"decision\.json cannot be used"):
+    with pytest.raises(UserError, match=r"decision\.json cannot be read .*without end; make it anew"):
         read(file)

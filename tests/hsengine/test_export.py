@@ -147,7 +147,7 @@ def test_a_damaged_file_is_named() -> None:
 @pytest.mark.parametrize(("to", "format"), [("model.pt", "onnx"), ("model", "torchscript")])
 def test_the_suffix_must_say_the_format(to: str, format) -> None:
     with pytest.raises(UserError, match="give a file name that ends in"):
-        writing.write(request(Free()), Path(to), format)
+        writing.target(Path(to), format)
 
 
 def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,8 +51,9 @@ def test_odd_values_are_counted(tmp_path: Path) -> None:
         (np.where(BAND_GRID > 700, BAND_GRID + 100, BAND_GRID), "a gap in the bands from 700 to 810 nm"),
         (BAND_GRID + 20, "does not measure all of 400 to 1000 nm"),
         (np.linspace(390, 1010, 61), "other bands than the 61"),
-        (np.where(BAND_GRID == 500, np.nan, BAND_GRID), "1 wavelengths are not finite"),
-        (np.full_like(BAND_GRID, np.inf), "no wavelength is finite"),
+        (np.where(BAND_GRID == 500, np.nan, BAND_GRID), "1 wavelengths are not finite numbers above 0"),
+        (np.where(BAND_GRID == 400, 0.0, BAND_GRID), "1 wavelengths are not finite numbers above 0"),
+        (np.full_like(BAND_GRID, np.inf), "none of its 61 wavelengths is a finite number above 0"),
     ],
 )
 def test_odd_wavelengths_are_named(tmp_path: Path, wavelengths: np.ndarray, text: str) -> None:

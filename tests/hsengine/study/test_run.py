@@ -104,7 +104,7 @@ def test_experiments_that_run_are_stopped_with_their_state_saved(project):
 
     with pytest.raises(KeyboardInterrupt), Pool(Snapshot.take(), "evaluate", 1, said.append) as pool:
         ends = pool.each(pool.run, [Experiment(f"s-{n}", "s", {"sleep": 100}) for n in range(3)])
-        threading.Thread(target=lambda: list(ends)).start()
+        threading.Thread(target=lambda: list(ends), daemon=True).start()
         _until(lambda: list(COPIES.glob("*/outputs/curves/plots/metrics/val/*")))
         raise KeyboardInterrupt
     assert said[0].startswith("stopping s-0")
