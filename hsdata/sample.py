@@ -7,6 +7,7 @@ fixed pattern of stripes by column and band, the same in every image.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Iterator
@@ -27,7 +28,6 @@ from hsdata.scenes import painting, scenes
 from hsengine.base import files, locks, tables
 from hsengine.base import workers as processes
 from hsengine.base.errors import UserError
-from hsengine.base.files import check_new
 from hsengine.base.wording import some
 
 # The challenge's training samples by category.
@@ -138,13 +138,15 @@ def make(
     start = time.perf_counter()
     folder = Path(root)
     counts = {"train": train, "test-public": test_public, "test-private": test_private}
-    _check(folder, size, counts, seed, force)
+    _check(size, counts, seed)
     wanted = plan(counts, seed)
     with files.explaining(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    with locks.alone_in(folder):
-        files.remove_scratch(folder)
+    what = f"samples {counts} of size {size}, seed {seed}, compressed: {compress}, linked: {link}"
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(locks.alone_in(folder))
         groups = _new_groups(folder, wanted)
+        stack.enter_context(files.filling(folder, what, force=force))
         one = partial(_write, str(folder), size, seed, compress)
         count = processes.sensible(workers, 4.0 * len(BAND_GRID) * size * size * len(wanted))
         for _ in processes.stream(one, wanted, workers=count, label="making samples"):
@@ -245,14 +247,13 @@ def _write(root: str, size: int, seed: int, compress: bool, sample: Sample) -> N
     mosaic.write(places["mosaic"], np.rint(camera.mosaic(cube) * _LEVELS) / np.float32(_LEVELS))
 
 
-def _check(folder: Path, size: int, counts: dict[str, int], seed: int, force: bool) -> None:
+def _check(size: int, counts: dict[str, int], seed: int) -> None:
     if size < _SMALLEST or size % 2:
         raise UserError(f"size is {size}: give an even number of pixels, at least {_SMALLEST}.")
     if counts["train"] < 1 or min(counts.values()) < 0:
         raise UserError(f"Samples asked for are {counts}: at least one of train, and none below 0.")
     if seed < 0:
         raise UserError(f"seed is {seed}: give a whole number from 0 on.")
-    check_new(folder, force=force)
 
 
 def _shares(count: int) -> dict[int, int]:

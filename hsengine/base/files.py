@@ -26,6 +26,8 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 PLACES = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG)
 """What systems say of a path where something else stands."""
 _ASIDE = "replaced-"
+# Says in a folder that not all of its files are there, and which they are to be.
+_UNFINISHED = ".unfinished"
 _ATTEMPTS = 3
 # Folders in which this process has cleared what dead writers left.
 _cleared: set[Path] = set()
@@ -160,24 +162,40 @@ def check_own(folder: str | os.PathLike[str], record: str, what: str, holds: Col
         )
 
 
-def check_new(folder: str | os.PathLike[str], *, force: bool = False) -> None:
-    """Refuse to write many files into a folder that holds others.
+@contextmanager
+def filling(
+    folder: str | os.PathLike[str], what: str, names: Collection[str] = (), *, force: bool = False
+) -> Iterator[None]:
+    """Write many files into a folder that holds no others; what a killed writer left is begun again by the same one.
 
     Args:
-        folder: where the files would go; it may be missing.
-        force: it may hold files, of which those of the same names are replaced.
+        folder: where the files go; it may be missing.
+        what: all that decides the files, in words.
+        names: of what is made in the folder, which may hold anything else; empty: it may hold nothing.
+        force: it may hold them, and those of the same names are replaced.
 
     Raises:
-        UserError: it is a file, or it is not empty and `force` is off.
+        UserError: it is a file, it holds such files and `force` is off, or it cannot be written.
     """
     place = Path(folder)
-    if place.exists() and not place.is_dir():
+    if os.path.lexists(place) and not place.is_dir():
         raise UserError(f"{place} is a file: name a folder to make.")
-    if not force and place.is_dir() and any(place.iterdir()):
+    mark = place / _UNFINISHED
+    with explaining(place):
+        begun = mark.read_text(encoding="utf-8", errors="replace") if mark.is_file() else None
+        held = sorted(path.name for path in place.iterdir()) if place.is_dir() else []
+    own = [name for name in held if not name.startswith((_SCRATCH, _UNFINISHED)) and (name in names or not names)]
+    if own and not force and begun != what:
+        which = f"{some(own)} of a run that did not end and made other files ({begun})" if begun else some(own)
         raise UserError(
-            f"{place} is not empty: name another folder, or allow with 'force' that files of the same names in it are "
-            "replaced."
+            f"{place} holds {which} already: name another folder, or allow with 'force' that files of the same names "
+            "in it are replaced."
         )
+    write_text(mark, what)
+    remove_scratch(place)
+    yield
+    with explaining(place):
+        mark.unlink(missing_ok=True)
 
 
 def remove_scratch(folder: str | os.PathLike[str]) -> None:

@@ -17,7 +17,7 @@ from typing import Final
 import numpy as np
 
 from hsengine.base.errors import UserError
-from hsengine.base.files import check_new, replacing
+from hsengine.base.files import filling, replacing
 from hstasks.biomass import layout, painting
 
 STATES: Final = {
@@ -111,28 +111,28 @@ def run(
     place, start = Path(root), time.monotonic()
     if groups < 2 or images < 2 or width < 64:
         raise UserError(f"{groups} groups of {images} images, {width} pixels wide: give at least 2, 2 and 64.")
-    check_new(place, force=force)
-    held = 2 if groups >= 4 else 1
-    everything = [image for state in STATES for n in range(groups) for image in members(seed, state, n, images)]
-    test = [image for image in everything if image.group.number >= groups - held]
-    train = [image for image in everything if image.group.number < groups - held]
-    files = {
-        **{f"train/{image.id}.jpg": picture(seed, image, width) for image in train},
-        **{f"test/{image.id}.jpg": picture(seed, image, width) for image in test},
-    }
-    rows = {image.id: _row(image) for image in train}
-    if faults:
-        _plant(seed, width, train, test, files, rows)
-    place.mkdir(parents=True, exist_ok=True)
-    for folder in (layout.TRAIN, layout.TEST):
-        (place / folder).mkdir(exist_ok=True)
-    for name, content in files.items():
-        with replacing(place / name) as scratch:
-            scratch.write_bytes(content)
-    _write(place / layout.TRAIN_TABLE, layout.TRAIN_COLUMNS, [line for lines in rows.values() for line in lines])
-    samples = [(f"{image.id}__{target}", image.id, target) for image in test for target in sorted(layout.TARGETS)]
-    _write(place / layout.TEST_TABLE, layout.TEST_COLUMNS, [f"{s},test/{i}.jpg,{t}" for s, i, t in samples])
-    _write(place / layout.SUBMISSION_TABLE, ("sample_id", "target"), [f"{s},0.0" for s, _, _ in samples])
+    what = f"{groups} groups of {images} images, {width} pixels wide, seed {seed}, faults: {faults}"
+    with filling(place, what, force=force):
+        held = 2 if groups >= 4 else 1
+        everything = [image for state in STATES for n in range(groups) for image in members(seed, state, n, images)]
+        test = [image for image in everything if image.group.number >= groups - held]
+        train = [image for image in everything if image.group.number < groups - held]
+        files = {
+            **{f"train/{image.id}.jpg": picture(seed, image, width) for image in train},
+            **{f"test/{image.id}.jpg": picture(seed, image, width) for image in test},
+        }
+        rows = {image.id: _row(image) for image in train}
+        if faults:
+            _plant(seed, width, train, test, files, rows)
+        for folder in (layout.TRAIN, layout.TEST):
+            (place / folder).mkdir(exist_ok=True)
+        for name, content in files.items():
+            with replacing(place / name) as scratch:
+                scratch.write_bytes(content)
+        _write(place / layout.TRAIN_TABLE, layout.TRAIN_COLUMNS, [line for lines in rows.values() for line in lines])
+        samples = [(f"{image.id}__{target}", image.id, target) for image in test for target in sorted(layout.TARGETS)]
+        _write(place / layout.TEST_TABLE, layout.TEST_COLUMNS, [f"{s},test/{i}.jpg,{t}" for s, i, t in samples])
+        _write(place / layout.SUBMISSION_TABLE, ("sample_id", "target"), [f"{s},0.0" for s, _, _ in samples])
     return Summary(place, len(rows), len(test), time.monotonic() - start)
 
 

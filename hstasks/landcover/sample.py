@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from hsengine.base.errors import UserError
-from hsengine.base.files import replacing, write_text
+from hsengine.base.files import filling, replacing, write_text
 from hstasks.images import geotiff
 from hstasks.landcover.classes import NAMES, OEM_PALETTE, PALETTE
 from hstasks.landcover.layout import IMAGES, LABELS, MASKS, OEM, SCENES, TARGET
@@ -47,10 +46,8 @@ def run(root: str | Path = "data", *, seed: int = 0, force: bool = False) -> Sum
         UserError: they are there already (without `force`), or cannot be written.
     """
     folder = Path(root)
-    there = [name for name in (TARGET, OEM) if (folder / name).exists()]
-    if there and not force:
-        raise UserError(f"{folder / there[0]} is there already: name another folder, or replace it with --force.")
-    return make(folder, seed=seed)
+    with filling(folder, f"seed {seed}", (TARGET, OEM), force=force):
+        return make(folder, seed=seed)
 
 
 def make(folder: Path, *, seed: int = 0, sites: dict[str, tuple[int, int]] | None = None) -> Summary:

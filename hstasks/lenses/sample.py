@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from hsengine.base import workers as processes
 from hsengine.base.errors import UserError
-from hsengine.base.files import explaining, replacing, write_text
+from hsengine.base.files import explaining, filling, replacing, write_text
 from hstasks.lenses.layout import BANDS, BLIND, BUCKETS, LENS_VALUES, NONLENS_VALUES, PARAMETERS, UNKNOWN, Bucket
 from hstasks.lenses.sky import objects as sky
 from hstasks.lenses.sky import released
@@ -91,12 +91,8 @@ def run(
             "100000, and 0 or more are possible."
         )
     names = [*(bucket.name for bucket in BUCKETS), *([BLIND] if blind else [])]
-    there = [name for name in names if (place / name).exists()]
-    if there and not force:
-        raise UserError(
-            f"{place} holds {', '.join(there)} already: choose another folder, or say force to replace them."
-        )
-    with contextlib.ExitStack() as stack:
+    what = f"{objects} objects a bucket, {blind} blind ones, seed {seed}"
+    with filling(place, what, [*names, TRUTH], force=force), contextlib.ExitStack() as stack:
         scratch = {name: stack.enter_context(replacing(place / name)) for name in names}
         lots = [lot for bucket in BUCKETS for lot in _labelled(bucket, scratch[bucket.name], objects, seed)]
         if blind:
@@ -108,8 +104,8 @@ def run(
         for bucket in BUCKETS:
             _describe(bucket, scratch[bucket.name], [row for row in rows if row["stem"] == bucket.stem])
         total = sum(path.stat().st_size for folder in scratch.values() for path in folder.rglob("*.fits"))
-    if blind:
-        write_text(place / TRUTH, _truth([row for row in rows if row["stem"] == "object"]))
+        if blind:
+            write_text(place / TRUTH, _truth([row for row in rows if row["stem"] == "object"]))
     return Summary(str(place), objects, blind, total, time.perf_counter() - start)
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hsengine.base.errors import UserError
-from hsengine.base.files import check_new, replacing
+from hsengine.base.files import filling, replacing
 from hsengine.base.png import encoded
 from hstasks.salt import layout
 from hstasks.salt.rle import TILE, rle_encode
@@ -109,9 +109,10 @@ def run(
     """
     start = time.perf_counter()
     folder = Path(root)
-    _check(folder, train, test, seed, force)
-    made = tiles(train, test, seed)
-    written = sum(_write(path, content) for path, content in _files(folder, made))
+    _check(train, test, seed)
+    with filling(folder, f"{train} training and {test} test tiles, seed {seed}", force=force):
+        made = tiles(train, test, seed)
+        written = sum(_write(path, content) for path, content in _files(folder, made))
     empty = sum(tile.split == layout.TRAIN and not tile.mask.any() for tile in made)
     sections = len({tile.section for tile in made})
     return Summary(folder, train, test, empty, sections, written, time.perf_counter() - start)
@@ -231,12 +232,11 @@ def _write(path: Path, content: bytes) -> int:
     return len(content)
 
 
-def _check(folder: Path, train: int, test: int, seed: int, force: bool) -> None:
+def _check(train: int, test: int, seed: int) -> None:
     if train < _SMALLEST or test < 0:
         raise UserError(f"{train} training and {test} test tiles are asked for: give at least {_SMALLEST} and 0.")
     if seed < 0:
         raise UserError(f"seed is {seed}: give a whole number from 0 on.")
-    check_new(folder, force=force)
 
 
 def _random(*seeds: int) -> np.random.Generator:

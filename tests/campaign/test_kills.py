@@ -1,139 +1,45 @@
 """Every verb that writes, killed at any moment and run again: the bytes of an undisturbed run, and no leavings."""
 
-import os
 import random
 import shutil
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from ruamel.yaml import YAML
+from kill_projects import PROJECTS, VERBS, made
+from killing import Moment, Run, Runs, moments
 from spoiling import CAMPAIGN
 
-from hsdata.formats import hdf5
-from hsdata.testing import smooth_cube
-from hsmodels import evaluate, train
-from hsmodels.params import load_params
-from hsmodels.testing import project
+from hstasks import challenge
 
-ROOT = Path(__file__).resolve().parents[2]
 KILLS = 20 if CAMPAIGN else 1
-# Fixtures.
-CUBES, TILES = "cubes", "tiles"
-
-# A new verb that writes is tried as soon as it is named here.
-VERBS = {
-    "import": (CUBES, "hsdata import good.h5 --to made --track both"),
-    "export": (CUBES, "hsdata export good.h5 other.h5 --to made"),
-    "sample": (CUBES, "hsdata sample made --size 16 --train 4 --workers 1 --force"),
-    "catalog": (CUBES, "hsdata catalog --workers 1"),
-    "convert": (CUBES, "hsdata convert --workers 1"),
-    "render": (CUBES, "hsdata render --workers 1"),
-    "merge": (CUBES, "hsdata merge made --copy --workers 1"),
-    "train": (CUBES, "hsmodels train"),
-    "evaluate": (CUBES, "hsmodels evaluate"),
-    "predict": (CUBES, "hsmodels predict --input data/track2/test-private/rgb_2 --output made --device cpu"),
-    "submit": (CUBES, "hsmodels submit"),
-    "report": (CUBES, "hsmodels report"),
-    "tasks sample": (TILES, "hstasks sample made"),
-    "tasks catalog": (TILES, "hstasks catalog"),
-    "tasks split": (TILES, "hstasks split"),
-    "tasks train": (TILES, "hstasks train"),
-    "tasks evaluate": (TILES, "hstasks evaluate"),
-    "tasks predict": (TILES, "hstasks predict --input data/test/images --output made --device cpu"),
-    "tasks submit": (TILES, "hstasks submit"),
-}
-# Where every test counts: each verb starts three processes.
-_ALWAYS = ("import", "convert", "merge", "train", "tasks evaluate")
+# Where every test counts.
+_ALWAYS = ("import", "convert anew", "merge", "train", "salt evaluate")
 # What a run says of itself: when, for how long.
 _VARYING = ("state", "throughput.json")
+# Of the challenges: they ask the network.
+_APART = ("fetch", "leaderboard")
 
 
 @pytest.fixture(scope="module")
-def monkeypatch_module() -> Iterator[pytest.MonkeyPatch]:
-    with pytest.MonkeyPatch.context() as patch:
-        yield patch
-
-
-# Of a model that is trained in a second.
-PARAMS = {
-    "track": 2,
-    "model": "example",
-    "models": {"example": {"width": 4}},
-    "residual": "none",
-    "stripes": False,
-    "train": {"epochs": 2, "batch_size": 2, "warmup_epochs": 0},
-    "machine": {"trackers": [], "state_minutes": 0.001},
-    "evaluate": {"pictures": 1, "baselines": False},
-}
+def runs() -> Iterator[Runs]:
+    found = Runs()
+    yield found
+    found.close()
 
 
 @pytest.fixture(scope="module")
-def cubes(place: Path, monkeypatch_module: pytest.MonkeyPatch) -> Path:
-    """A project of cubes that was trained and evaluated."""
-    folder = place / "cubes"
-    folder.mkdir()
-    monkeypatch_module.chdir(folder)
-    project(2)
-    YAML().dump(PARAMS, Path("params.yaml"))
-    for number, name in enumerate(("good", "other")):
-        hdf5.write(f"{name}.h5", smooth_cube(number))
-    params = load_params()
-    train.run(params)
-    evaluate.run(params)
-    return folder
+def sound(runs: Runs, place: Path) -> Callable[[str], Path]:
+    """The folder of a project, which is made when it is asked for."""
 
+    def of(name: str) -> Path:
+        if not (place / name).exists():
+            if name != "cubes":
+                pytest.importorskip("timm", reason="the libraries of the image tasks are not installed")
+            made(name, place / name, runs)
+        return place / name
 
-@pytest.fixture(scope="module")
-def tiles(place: Path, monkeypatch_module: pytest.MonkeyPatch) -> Path:
-    """The same of tiles of the salt challenge."""
-    pytest.importorskip("timm", reason="the libraries of the image tasks are not installed")
-    sys.path.insert(0, str(ROOT / "tests/hstasks/salt"))
-    from small_salt import SMALL, divided, small
-
-    from hstasks.salt import evaluate as evaluating
-    from hstasks.salt import sample
-    from hstasks.salt import train as training
-
-    folder = place / "tiles"
-    folder.mkdir()
-    monkeypatch_module.chdir(folder)
-    YAML().dump({"challenge": "salt", **SMALL}, Path("params.yaml"))
-    sample.run(Path("data"), train=40, test=12, seed=3)
-    divided(small())
-    training.run(small())
-    evaluating.run(small())
-    return folder
-
-
-def start(line: str, folder: Path) -> subprocess.Popen[bytes]:
-    package, *words = line.split()
-    environment = os.environ | {
-        "PYTHONPATH": str(ROOT),
-        "HYPEROBJECT_STATE": str(folder / "state"),
-        "OMP_NUM_THREADS": "1",
-    }
-    code = f"from {package}.cli import main; main()"
-    return subprocess.Popen(
-        [sys.executable, "-c", code, *words],
-        cwd=folder,
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    )
-
-
-def finished(line: str, folder: Path) -> float:
-    began = time.monotonic()
-    process = start(line, folder)
-    _, said = process.communicate(timeout=120)
-    assert process.returncode == 0, said.decode()
-    return time.monotonic() - began
+    return of
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -142,24 +48,34 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {name: file.read_bytes() for name, file in named.items() if not set(Path(name).parts) & set(_VARYING)}
 
 
-@pytest.mark.parametrize("verb", VERBS if CAMPAIGN else _ALWAYS)
-def test_a_killed_run_is_taken_up_by_the_next(verb: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
-    (where, line), draw = VERBS[verb], random.Random(verb)
-    sound = request.getfixturevalue(where)
-    undisturbed = tmp_path / "undisturbed"
-    shutil.copytree(sound, undisturbed)
-    seconds = finished(line, undisturbed)
-    expected = contents(undisturbed)
-    for number in range(KILLS):
-        folder = tmp_path / f"killed-{number}"
-        shutil.copytree(sound, folder)
-        process = start(line, folder)
-        # The first half of a run imports libraries.
-        time.sleep(seconds * draw.uniform(0.4, 1.0))
-        os.killpg(process.pid, signal.SIGKILL) if process.poll() is None else None
-        process.communicate()
-        finished(line, folder)
+@pytest.mark.parametrize("name", VERBS if CAMPAIGN else _ALWAYS)
+def test_a_killed_run_is_taken_up_by_the_next(
+    name: str, runs: Runs, sound: Callable[[str], Path], tmp_path: Path
+) -> None:
+    verb, draw, folder = VERBS[name], random.Random(name), tmp_path / "project"
+
+    def ended(moment: Moment | None) -> Run:
+        """The run that ends well: the first, or the one after a killed one."""
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(sound(verb.project), folder)
+        for path in verb.gone.split():
+            shutil.rmtree(folder / path) if (folder / path).is_dir() else (folder / path).unlink()
+        if moment is not None:
+            runs.run(verb.line, folder, moment)
+        return runs.finish(verb.line, folder)
+
+    undisturbed = ended(None)
+    expected = contents(folder)
+    for moment in moments(undisturbed, KILLS, draw):
+        ended(moment)
         after = contents(folder)
-        assert not list(folder.rglob(".part-*"))
-        assert sorted(after) == sorted(expected)
-        assert [name for name in after if after[name] != expected[name]] == []
+        assert not list(folder.rglob(".part-*")), moment
+        assert sorted(after) == sorted(expected), moment
+        assert [name for name in after if after[name] != expected[name]] == [], moment
+
+
+def test_every_verb_of_every_challenge_is_killed() -> None:
+    for name in set(PROJECTS) & set(challenge.NAMES):
+        known = challenge.named(name)
+        verbs = {*known.stages, *known.tools} - set(_APART)
+        assert verbs <= {line.split()[1] for project, line, _ in VERBS.values() if project == name}

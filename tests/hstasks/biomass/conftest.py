@@ -1,5 +1,6 @@
 """A tiny made-up data folder, in the competition's layout, in a project's folder."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -7,15 +8,9 @@ import pytest
 from hstasks.biomass import catalog, sample, split
 from hstasks.biomass.params import Params
 
-SMALL = {
-    "challenge": "biomass",
-    "backbone": "test_resnet",
-    "machine": {"workers": 1, "loader_workers": 0, "measure_batch": 8},
-    "split": {"folds": 3},
-    "model": {"weights": "random", "hidden": 8},
-    "input": {"views": "halves", "size": 32},
-    "train": {"epochs": 1, "batch_size": 8, "optimizer": "adamw", "score_every": 1},
-}
+sys.path.insert(0, str(Path(__file__).parent))
+
+from small_biomass import SMALL
 
 
 @pytest.fixture(scope="session")

@@ -1,43 +1,17 @@
 """Small made-up landscapes, and a project with models of two stages, that tests may spoil."""
 
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
 from hstasks.landcover import catalog, relabel, replicate, sample, split, train
-from hstasks.landcover.params import Params
 
-SITES = {"hill-side": (144, 528), "vale": (144, 144)}
+sys.path.insert(0, str(Path(__file__).parent))
 
-
-def parameters(**changes) -> Params:
-    raw = {
-        "data": {"white": 0.35},
-        "split": {"fold": 2, "test_sites": ["vale"]},
-        "model": {"options": {"width": 4, "depth": 2, "blocks": 1}},
-        "crops": {"size": 48},
-        "train": {"epochs": 1, "updates": 2, "batch_size": 4, "sampling": "task", "lr": 0.01, "warmup_epochs": 0},
-        "machine": {"loader_workers": 0, "measure_batch": 8},
-        "stages": {
-            "baseline": {},
-            "replication": {"like": "baseline", "set": {"replicas.copies": 1}},
-            "difficulty": {
-                "like": "replication",
-                "set": {"draws.kind": "difficulty", "draws.model": "outputs/stages/baseline/model"},
-            },
-            "crops": {"like": "difficulty", "set": {"crops.rule": "meant"}},
-            "oem_pretrain": {"like": "baseline", "set": {"oem.share": 0.5}},
-            "finetune": {"like": "crops", "set": {"train.start": "outputs/stages/baseline/model"}},
-            "teacher": {"like": "baseline", "set": {"learns": "oem"}},
-            "distillation": {"like": "baseline", "set": {"distillation.teacher": "outputs/stages/teacher/model"}},
-        },
-        "stage": "baseline",
-    }
-    for key, value in changes.items():
-        raw[key] = {**raw[key], **value} if isinstance(value, dict) and key in raw else value
-    return Params.model_validate(raw)
+from small_landcover import SITES, parameters
 
 
 @pytest.fixture(scope="session")

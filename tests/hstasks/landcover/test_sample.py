@@ -32,5 +32,5 @@ def test_both_sets_have_what_their_layouts_promise(trained):
 
 
 def test_what_is_there_is_not_overwritten(project):
-    with pytest.raises(UserError, match="--force"):
+    with pytest.raises(UserError, match="holds oem, target already"):
         sample.run("data")

@@ -53,7 +53,7 @@ def test_seeds_differ_and_a_folder_in_use_is_left_alone(tmp_path):
     assert not any(np.array_equal(tile.image, twin.image) for tile, twin in zip(one, other, strict=True))
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "mine.txt").touch()
-    with pytest.raises(UserError, match="not empty"):
+    with pytest.raises(UserError, match=r"holds mine\.txt already"):
         sample.run(tmp_path / "data")
     assert "20 training tiles" in str(sample.run(tmp_path / "data", train=20, test=0, force=True))
     assert Path(tmp_path / "data" / "mine.txt").exists()
