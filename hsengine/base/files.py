@@ -50,7 +50,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
             target.parent.mkdir(parents=True, exist_ok=True)
             if (parent := target.parent.absolute()) not in _cleared:
                 _cleared.add(parent)
-                _clear(parent.glob(f"{_SCRATCH}*"))
+                clear_beside(target)
             scratch = stack.enter_context(_scratch_in(target.parent)) / target.name
             yield scratch
             _put(scratch, target)
@@ -78,6 +78,11 @@ def _scratch_in(parent: Path) -> Iterator[Path]:
             if handle is not None:
                 os.close(handle)
     raise UserError(f"{parent} cannot be written: another program removes what is made there.")
+
+
+def clear_beside(path: str | os.PathLike[str]) -> None:
+    """Remove scratch that killed writers left beside `path`, for whoever may find that it need not be written again."""
+    _clear(Path(path).parent.glob(f"{_SCRATCH}*"))
 
 
 def _clear(leavings: Iterable[Path]) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 from hsengine import folder as folders
 from hsengine.base import paths
 from hsengine.base.errors import UserError
-from hsengine.base.files import file_hash, replacing, write_json
+from hsengine.base.files import clear_beside, file_hash, replacing, write_json
 from hsengine.base.reading import parsed_json
 from hsengine.evaluate import shown
 from hstasks.images import catalog as catalogs
@@ -57,6 +57,7 @@ def run(params: Params, *, seal: Path = SEAL, folder: Path = FOLDER) -> Summary:
             not suit, see `scoring.model_of`.
     """
     chosen = stages.resolved(params)
+    clear_beside(seal)
     division = split.load()
     rows = split.rows(split.TEST, division)
     if rows.empty:

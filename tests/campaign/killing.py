@@ -3,7 +3,9 @@
 A run is ended by the clock, or just before its n-th change of a file. As a program, it reads a request a line.
 """
 
+import atexit
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -15,6 +17,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -97,6 +100,7 @@ def _serve() -> None:
     for name in _LIBRARIES:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
+    gc.freeze()
     for request in sys.stdin:
         answer = _copied(**json.loads(request))
         if answer is None:
@@ -154,6 +158,21 @@ def _writes(given: tuple[object, ...]) -> bool:
     return isinstance(given[2], int) and bool(given[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
 
 
-if __name__ == "__main__":
+def _main() -> None:
+    """Serve; in a copy, be the program and end as one does, but for the memory, which is given back as it is."""
     _serve()
-    importlib.import_module(f"{sys.argv[0]}.cli").main()
+    code: object = 0
+    try:
+        importlib.import_module(f"{sys.argv[0]}.cli").main()
+    except SystemExit as end:
+        code = end.code
+    if isinstance(code, str):
+        print(code, file=sys.stderr)
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    sys.stderr.flush()
+    os._exit(code if isinstance(code, int) else int(code is not None))
+
+
+if __name__ == "__main__":
+    _main()

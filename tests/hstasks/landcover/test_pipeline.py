@@ -82,7 +82,10 @@ def test_the_test_is_made_once(project):
     first = sealed.run(params)
     assert first.made and first.tests == 1
     spoil_test_masks(project)
+    # Of a run that was killed after it had sealed.
+    Path(".part-left").mkdir()
     again = sealed.run(params)
+    assert not Path(".part-left").exists()
     assert again.score == first.score and not again.made and "no test mask was opened" in str(again)
     shutil.copytree(stages.model(params), "kept")
     train.run(parameters(seed=5))
