@@ -60,7 +60,7 @@ def bench(options: argparse.Namespace) -> None:
     training, held_out = division(frame)
     rows = training, held_out.iloc[:1]
     pixels = f"{options.crop} x {options.crop} -> {2 * options.crop} x {2 * options.crop} x 61"
-    print(f"mstpp (31 features, 1 stage), batches of {options.batch} crops {pixels}, {options.threads} threads, ", end="")
+    print(f"mstpp (31 features, 1 stage), batches of {options.batch} crops {pixels}, {options.threads} threads")
     print(f"machine.cache: {options.cache}")
     bare, engine, saving, speeds = [], [], [], []
     for number in range(options.repeat):
