@@ -61,16 +61,22 @@ def convert(
     try:
         with torch.no_grad(), _quiet():
             if format == "torchscript":
-                torch.jit.trace(module, inputs, check_trace=False).save(os.fspath(file))  # type: ignore[no-untyped-call]
+                traced = torch.jit.trace(module, inputs, check_trace=False)  # type: ignore[no-untyped-call]
+                file.write_bytes(traced.save_to_buffer())
                 return
             program = torch.export.export(module, inputs, dynamic_shapes=_dynamic(axes), strict=False)
             if format == "torch-export":
-                torch.export.save(program, file)
+                # Torch's own writer of files does not say why it fails.
+                content = io.BytesIO()
+                torch.export.save(program, content)
+                file.write_bytes(content.getbuffer())
             else:
                 _write_onnx(program, names, file, opset)
     except (UserError, KeyboardInterrupt, MemoryError):
         raise
     except Exception as error:  # whatever the exporters raise of a model
+        if isinstance(error, OSError) and error.errno:
+            raise
         raise ConversionError(explained(error)) from error
 
 

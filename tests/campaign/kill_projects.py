@@ -18,11 +18,12 @@ from hsmodels.testing import project
 
 
 class Verb(NamedTuple):
-    """What is killed: in which project, the line, and what is taken away before it."""
+    """What is killed: in which project, the line, what is taken away before it, and the file that says how long it took."""
 
     project: str
     line: str
     gone: str = ""
+    varying: str = "throughput.json"
 
 
 class Project(NamedTuple):
@@ -39,9 +40,10 @@ def made(name: str, folder: Path, runs: Runs) -> None:
         PROJECTS[name].make(folder)
     for line in PROJECTS[name].lines:
         runs.finish(line, folder)
-    # A model of an earlier training, which labels what has no labels.
+    # An earlier training, which labels what has no labels and is compared with the other.
     with contextlib.suppress(FileNotFoundError):
         shutil.copytree(folder / "outputs/model", folder / "first")
+        shutil.copytree(folder / "outputs/evaluation", folder / "earlier")
 
 
 def _written(name: str, content: dict[str, Any]) -> None:
@@ -67,6 +69,8 @@ def _cubes(folder: Path) -> None:
         "evaluate": {"pictures": 1, "baselines": False},
     }
     _written("params.yaml", content)
+    Path("recipes").mkdir()
+    Path("recipes/short.yaml").write_text("# A short training.\ntrain: {epochs: 1}\n")
     for number, name in enumerate(("good", "other")):
         hdf5.write(f"{name}.h5", smooth_cube(number))
     torch.manual_seed(0)
@@ -140,7 +144,7 @@ VERBS = {
     "sample": Verb("cubes", "hsdata sample made --size 16 --train 4 --workers 1 --force"),
     "catalog": Verb("cubes", "hsdata catalog --workers 1"),
     "convert": Verb("cubes", "hsdata convert --workers 1"),
-    "convert anew": Verb("cubes", "hsdata convert --workers 1", "derived/zarr"),
+    "convert anew": Verb("cubes", "hsdata convert --workers 1", "derived/hsi_61_zarr"),
     "render": Verb("cubes", "hsdata render --workers 1"),
     "index": Verb("cubes", "hsdata index", "derived/index"),
     "smote plan": Verb("cubes", "hsdata smote plan"),
@@ -150,11 +154,12 @@ VERBS = {
     "predict": Verb("cubes", _PREDICT),
     "submit": Verb("cubes", "hsmodels submit"),
     "report": Verb("cubes", "hsmodels report"),
-    "compare": Verb("cubes", "hsmodels compare outputs/model predicted"),
+    "compare": Verb("cubes", "hsmodels compare outputs/model first"),
     "export onnx": Verb("cubes", "hsmodels export"),
     "export torchscript": Verb("cubes", "hsmodels export --format torchscript --to made.pt"),
-    "bundle": Verb("cubes", "hsmodels bundle --to made"),
-    "bundle zip": Verb("cubes", "hsmodels bundle --to made.zip"),
+    "bundle": Verb("cubes", "hsmodels bundle --to made", varying="README.md"),
+    "bundle zip": Verb("cubes", "hsmodels bundle --to made.zip", varying="made.zip"),
+    "recipe apply": Verb("cubes", "hsmodels recipe apply short"),
     "import-checkpoint": Verb("cubes", "hsmodels import-checkpoint published.pth --to made"),
     "new": Verb("cubes", "hsmodels new made"),
     "salt sample": Verb("salt", "hstasks sample made"),
@@ -168,7 +173,7 @@ VERBS = {
     "salt report": Verb("salt", "hstasks report"),
     "salt predict": Verb("salt", "hstasks predict --input data/test/images --output made --device cpu"),
     "salt export": Verb("salt", "hstasks export"),
-    "salt compare": Verb("salt", "hstasks compare outputs/evaluation outputs/evaluation"),
+    "salt compare": Verb("salt", "hstasks compare outputs/evaluation earlier"),
     "landcover sample": Verb("landcover", "hstasks sample made"),
     "landcover catalog": Verb("landcover", "hstasks catalog"),
     "landcover split": Verb("landcover", "hstasks split"),
@@ -206,7 +211,6 @@ VERBS = {
     "biomass report": Verb("biomass", "hstasks report"),
     "biomass folds": Verb("biomass", "hstasks folds", f"{_TRAINED} {_EVALUATION} outputs/folds"),
     "biomass stack": Verb("biomass", "hstasks stack --params stack.yaml"),
-    "biomass baselines": Verb("biomass", "hstasks baselines"),
     "biomass predict": Verb("biomass", "hstasks predict --input data/test --output made --device cpu"),
     "tasks new": Verb("salt", "hstasks new salt made"),
 }

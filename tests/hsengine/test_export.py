@@ -2,6 +2,7 @@
 
 import builtins
 import json
+import resource
 from pathlib import Path
 
 import pytest
@@ -111,6 +112,20 @@ def test_a_file_that_differs_is_not_written(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(writing, "TOLERANCE", -1.0)
     with pytest.raises(UserError, match=r"gives other results than the model: 'map' differs by"):
         writing.write(request(Free()), Path("model.pt"), "torchscript")
+    assert list(Path().iterdir()) == []
+
+
+@pytest.mark.parametrize("format", ["onnx", "torchscript", "torch-export"])
+def test_a_full_disk_is_not_taken_for_a_fault_of_the_model(format) -> None:
+    if format == "onnx":
+        pytest.importorskip("onnxscript")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (256, hard))
+    try:
+        with pytest.raises(UserError, match="No space left on the disk of model"):
+            writing.write(request(Free()), Path(f"model{SUFFIXES[format]}"), format)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert list(Path().iterdir()) == []
 
 
