@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from hsengine.base.errors import UserError
-from hsengine.base.files import explaining
+from hsengine.base.files import explaining, replacing
 
 # What git and DVC put into a folder, and what makes nobody's files.
 _NOT_FILES = {".git", ".dvc", ".dvcignore", ".gitignore"}
@@ -54,7 +54,14 @@ def make(source: Path, names: Iterable[str], folder: str | Path) -> list[str]:
     held = [name for name in present if name not in _NOT_FILES]
     if held:
         raise UserError(f"{target} holds files already ({', '.join(held[:3])}): name a folder that is new or empty.")
-    said = []
+    if target.exists() or _is_inside(target):
+        return _made(source, names, target, target)
+    # A new one appears whole; inside another repository DVC notes there where it is made.
+    with replacing(target) as scratch:
+        return _made(source, names, scratch, target)
+
+
+def _made(source: Path, names: Iterable[str], target: Path, shown: Path) -> list[str]:
     with explaining(target):
         target.mkdir(parents=True, exist_ok=True)
         for name in names:
@@ -62,8 +69,8 @@ def make(source: Path, names: Iterable[str], folder: str | Path) -> list[str]:
                 shutil.copytree(source / name, target / name, ignore=shutil.ignore_patterns("__pycache__"))
             else:
                 _complete(source / name, target / name)
-    said.append(f"{', '.join(names)} in {target}")
-    inside = _succeeds(["git", "rev-parse", "--is-inside-work-tree"], target)
+    said = [f"{', '.join(names)} in {shown}"]
+    inside = _is_inside(target)
     if not inside:
         _call(["git", "init", "--quiet"], target)
         said.append("git repository")
@@ -74,6 +81,12 @@ def make(source: Path, names: Iterable[str], folder: str | Path) -> list[str]:
             shutil.copyfile(source / _CONFIG, target / _CONFIG)
         said.append("DVC project")
     return said
+
+
+def _is_inside(folder: Path) -> bool:
+    """Whether a folder is, or would be, in a git repository."""
+    there = next((place for place in (folder, *folder.absolute().parents) if place.is_dir()), Path())
+    return _succeeds(["git", "rev-parse", "--is-inside-work-tree"], there)
 
 
 def _complete(source: Path, target: Path) -> None:

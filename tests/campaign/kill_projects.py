@@ -18,7 +18,7 @@ from hsmodels.testing import project
 
 
 class Verb(NamedTuple):
-    """What is killed: in which project, the line, what is taken away before it, and the file that says how long it took."""
+    """What is killed: in which project, the line, what is taken away before it, and a file that the clock decides."""
 
     project: str
     line: str
@@ -161,7 +161,7 @@ VERBS = {
     "bundle zip": Verb("cubes", "hsmodels bundle --to made.zip", varying="made.zip"),
     "recipe apply": Verb("cubes", "hsmodels recipe apply short"),
     "import-checkpoint": Verb("cubes", "hsmodels import-checkpoint published.pth --to made"),
-    "new": Verb("cubes", "hsmodels new made"),
+    "new": Verb("cubes", "hsmodels new made", varying="index"),
     "salt sample": Verb("salt", "hstasks sample made"),
     "salt catalog": Verb("salt", "hstasks catalog", "derived/catalog.csv"),
     "salt mosaic": Verb("salt", "hstasks mosaic", "derived/mosaic.csv"),
@@ -212,5 +212,5 @@ VERBS = {
     "biomass folds": Verb("biomass", "hstasks folds", f"{_TRAINED} {_EVALUATION} outputs/folds"),
     "biomass stack": Verb("biomass", "hstasks stack --params stack.yaml"),
     "biomass predict": Verb("biomass", "hstasks predict --input data/test --output made --device cpu"),
-    "tasks new": Verb("salt", "hstasks new salt made"),
+    "tasks new": Verb("salt", "hstasks new salt made", varying="index"),
 }
