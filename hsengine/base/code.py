@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hsengine.base.errors import UserError
-from hsengine.base.files import write_text
+from hsengine.base.files import clear_beside, write_text
 from hsengine.base.paths import state_folder
 from hsengine.base.reading import parsed_json
 
@@ -84,13 +84,14 @@ def write(stages: Mapping[str, Sequence[str]], folder: str | os.PathLike[str]) -
     """
     place = Path(folder)
     changed = []
+    clear_beside(place / "any")
     with _remembered() as sources:
         for stage, modules in stages.items():
             text, file = _listing(modules, sources), place / stage
             if not file.is_file() or file.read_text(encoding="utf-8", errors="replace") != text:
                 write_text(file, text)
                 changed.append(stage)
-    for leftover in [file for file in place.iterdir() if file.name not in stages]:
+    for leftover in [file for file in place.iterdir() if file.is_file() and file.name not in stages]:
         leftover.unlink()
     return changed
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from hsengine.base.errors import UserError
-from hsengine.base.files import explaining, replacing
+from hsengine.base.files import clear_beside, explaining, replacing
 
 # What git and DVC put into a folder, and what makes nobody's files.
 _NOT_FILES = {".git", ".dvc", ".dvcignore", ".gitignore"}
@@ -54,6 +54,7 @@ def make(source: Path, names: Iterable[str], folder: str | Path) -> list[str]:
     held = [name for name in present if name not in _NOT_FILES]
     if held:
         raise UserError(f"{target} holds files already ({', '.join(held[:3])}): name a folder that is new or empty.")
+    clear_beside(target)
     if target.exists() or _is_inside(target):
         return _made(source, names, target, target)
     # A new one appears whole; inside another repository DVC notes there where it is made.

@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 
 from hsengine.base.errors import UserError
-from hsengine.base.files import write_text
+from hsengine.base.files import clear_beside, write_text
 from hsengine.base.params import read_yaml, validated, written
 from hsengine.base.wording import meant
 from hsengine.project import Project
@@ -125,6 +125,7 @@ def set_values(
         UserError: the parameters that would result are not valid. Nothing is written then.
     """
     read_yaml(params_file)
+    clear_beside(params_file)
     yaml = YAML()
     yaml.preserve_quotes = True
     yaml.width = 4096

@@ -161,6 +161,7 @@ VERBS = {
     "bundle zip": Verb("cubes", "hsmodels bundle --to made.zip", varying="made.zip"),
     "recipe apply": Verb("cubes", "hsmodels recipe apply short"),
     "import-checkpoint": Verb("cubes", "hsmodels import-checkpoint published.pth --to made"),
+    "code": Verb("cubes", "hsmodels code"),
     "new": Verb("cubes", "hsmodels new made", varying="index"),
     "salt sample": Verb("salt", "hstasks sample made"),
     "salt catalog": Verb("salt", "hstasks catalog", "derived/catalog.csv"),
@@ -212,5 +213,6 @@ VERBS = {
     "biomass folds": Verb("biomass", "hstasks folds", f"{_TRAINED} {_EVALUATION} outputs/folds"),
     "biomass stack": Verb("biomass", "hstasks stack --params stack.yaml"),
     "biomass predict": Verb("biomass", "hstasks predict --input data/test --output made --device cpu"),
+    "tasks code": Verb("salt", "hstasks code"),
     "tasks new": Verb("salt", "hstasks new salt made", varying="index"),
 }

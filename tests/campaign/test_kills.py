@@ -55,20 +55,23 @@ def test_a_killed_run_is_taken_up_by_the_next(
     verb, draw, folder = VERBS[name], random.Random(name), tmp_path / "project"
 
     def ended(moment: Moment | None) -> Run:
-        """The run that ends well: the first, or the one after a killed one."""
+        """The last run: the first, or the one after a killed one."""
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(sound(verb.project), folder)
         for path in verb.gone.split():
             shutil.rmtree(folder / path) if (folder / path).is_dir() else (folder / path).unlink()
         if moment is not None:
             runs.run(verb.line, folder, moment)
-        return runs.finish(verb.line, folder)
+        return runs.run(verb.line, folder)
 
     undisturbed = ended(None)
+    assert undisturbed.code == 0, undisturbed.said
     expected = contents(folder, verb.varying)
     for moment in moments(undisturbed, KILLS, draw):
-        ended(moment)
+        last = ended(moment)
         after = contents(folder, verb.varying)
+        # What is made once is refused where the killed run had made all of it.
+        assert last.code == 0 or " already" in last.said, (moment, last.said)
         assert not list(folder.rglob(".part-*")), moment
         assert sorted(after) == sorted(expected), moment
         assert [name for name in after if after[name] != expected[name]] == [], moment

@@ -176,3 +176,10 @@ def test_sources_that_differ_have_different_texts():
     ]
     texts += ["x = [[1], 2]", "def f(): pass", "async def f(): pass", "def f(): 'doc'", "def f(a=None): pass", "{**a}"]
     assert len({code.canonical(ast.parse(text)) for text in texts}) == len(texts)
+
+
+def test_what_a_killed_run_left_among_the_lists_goes(tmp_path):
+    (tmp_path / ".part-left").mkdir()
+    (tmp_path / "other").touch()
+    code.write({"train": ["hsengine.base.errors"]}, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["train"]
