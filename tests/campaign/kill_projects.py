@@ -92,7 +92,7 @@ def _landcover(folder: Path) -> None:
 
     small = _small("landcover")
     content = small.parameters().model_dump(mode="json")
-    _written("params.yaml", content | {"leak": {"updates": 2, "draws": 1}})
+    _written("params.yaml", content)
     sample.make(folder / "data", seed=1, sites=small.SITES)
 
 
@@ -100,7 +100,7 @@ def _lenses(folder: Path) -> None:
     from hstasks.lenses import sample
     from hstasks.networks.convnextv2 import ConvNeXtV2
 
-    small = _small("lenses").small(leak={"objects": 8, "updates": 2, "draws": 1})
+    small = _small("lenses").small()
     _written("params.yaml", {"challenge": "lenses", **small.model_dump(mode="json")})
     sample.run(folder / "data", objects=8, blind=6, seed=3, workers=1)
     torch.manual_seed(0)
@@ -187,7 +187,6 @@ VERBS = {
     "landcover test": Verb("landcover", "hstasks test"),
     "landcover submit": Verb("landcover", "hstasks submit"),
     "landcover report": Verb("landcover", "hstasks report"),
-    "landcover leak": Verb("landcover", "hstasks leak"),
     "landcover predict": Verb(
         "landcover", f"hstasks predict --input data/target/scenes --output made --model {_BASELINE}/model --device cpu"
     ),
@@ -199,7 +198,6 @@ VERBS = {
     "lenses evaluate": Verb("lenses", "hstasks evaluate", f"{_EVALUATION} outputs/calibration.json"),
     "lenses submit": Verb("lenses", "hstasks submit"),
     "lenses report": Verb("lenses", "hstasks report"),
-    "lenses leak": Verb("lenses", "hstasks leak"),
     "lenses predict": Verb("lenses", "hstasks predict --input data/test --output made --device cpu"),
     "lenses import-checkpoint": Verb("lenses", "hstasks import-checkpoint published.pt --to made"),
     "biomass sample": Verb("biomass", "hstasks sample made"),

@@ -16,7 +16,7 @@ KILLS = 20 if CAMPAIGN else 1
 # Where every test counts.
 _ALWAYS = ("import", "convert anew", "merge", "train", "salt evaluate")
 # Of the challenges: they ask the network, or write nothing.
-_APART = ("fetch", "leaderboard", "baselines")
+_APART = ("fetch", "leaderboard", "baselines", "leak")
 
 
 @pytest.fixture(scope="module")
