@@ -153,4 +153,4 @@ def test_the_last_scores_are_shown_as_a_table(folder, monkeypatch, capsys):
     assert "outputs/report.html" in RUNNER.invoke(cli.app, ["summary"]).output
     Path("outputs/metrics.json").write_text("{}")
     ended, _ = _run(monkeypatch, capsys, "summary")
-    assert "run it again" in str(ended)
+    assert "dvc repro" in str(ended)
