@@ -157,7 +157,7 @@ def _values(block: bytes) -> dict[str, str]:
         card = block[start : start + 80].decode("latin-1")
         if card.rstrip() == "END":
             return found
-        match = re.fullmatch(r"([A-Z0-9]{1,8}) *= +('[^']*'|[^ '/]+) *(?:/.*)?", card)
+        match = re.fullmatch(r"([A-Z0-9]{1,8}) *= +('[^']*'|[TF]|[+-]?[0-9]+) *(?:/.*)?", card)
         if not match or card[8] != "=" or match[1] in found:
             break
         text = match[2]

@@ -90,6 +90,18 @@ def test_one_table_may_hold_all_bands(tmp_path: Path) -> None:
     assert image.shape == (5, SIDE, SIDE) and header["band"] == "grizy"
 
 
+@pytest.mark.parametrize("value", [b"\0\0T", b"1.5", b"nan", b"T9"])
+def test_a_value_that_no_release_has_is_read_by_astropy_or_refused(value: bytes, tmp_path: Path) -> None:
+    content = released.blind_file(IMAGE)
+    card = next(content[start : start + 80] for start in range(0, 2880, 80) if content[start:].startswith(b"EXTEND"))
+    (tmp_path / "object_00001_g.fits").write_bytes(content.replace(card, card[:10] + value.rjust(20) + b" " * 50))
+    try:
+        image, _ = open_cutout(tmp_path / "object_00001_g.fits")
+    except UserError:
+        return
+    np.testing.assert_allclose(image[0], IMAGE, rtol=1e-6)
+
+
 @pytest.mark.parametrize("damage", ["missing", "empty", "text", "half", "gzip"])
 def test_a_damaged_file_is_named_by_object_and_band(tmp_path: Path, damage: str) -> None:
     path = tmp_path / ("D1_L_00000003_g.fits" + (".gz" if damage == "gzip" else ""))
