@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from hsmodels import zoo
 from hsmodels.score import ssc
+from hsmodels.zoo.precision import has_bf16
 
 CROP, FRAME, FULL_FRAME = 128, 256, 512
 # Freed tensors go back to the system at once, so that the peak is that of living ones.
@@ -104,7 +105,7 @@ def on_cpu() -> None:
     small, large = torch.rand(1, 3, CROP, CROP), torch.rand(1, 3, FRAME, FRAME)
     difference = (textbook(small) - ours(small)).abs().max().item()
     print(f"{torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}; bf16 instructions: ", end="")
-    print("yes" if torch.ops.mkldnn._is_mkldnn_bf16_supported() else "none, bf16 runs as float32 in ours")
+    print("yes" if has_bf16() else "none, bf16 runs as float32 in ours")
     print(f"largest difference of the outputs: {difference:.1e} (wanted: 1e-5)\n")
     print(f"{'MST++, n_feat 61, 3 stages, upsampled twofold':<44}{'textbook':>10}{'ours':>10}{'ratio':>12}   wanted")
     steps = least(lambda: train(textbook, small), lambda: train(ours, small))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
@@ -10,8 +11,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+
+def has_bf16() -> bool:
+    """Whether this processor multiplies bf16 itself; oneDNN calls supported what AVX-512 can emulate, more slowly."""
+    if platform.machine().lower() in ("x86_64", "amd64"):
+        return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
 _NATIVE = {
-    torch.bfloat16: bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()),
+    torch.bfloat16: has_bf16(),
     torch.float16: bool(torch.ops.mkldnn._is_mkldnn_fp16_supported()),
 }
 
