@@ -58,6 +58,18 @@ def _positive(value: Any, bend: Any, smooth: bool) -> Any:
 
 
 @_compiled
+def _part(bits: Any, mantissas: Any, size: int) -> None:
+    """Take the exponents out of floats, given as their bits, and leave them there; the mantissas are bits too.
+
+    Apart from the loops over numbers, so that either is taken many at a time.
+    """
+    for i in range(size):
+        exponent = (bits[i] - _TWO_THIRDS) >> _MANTISSA
+        mantissas[i] = bits[i] - (exponent << _MANTISSA)
+        bits[i] = exponent
+
+
+@_compiled
 def _logarithm(mantissa: Any, exponent: Any) -> Any:
     """ln(mantissa · 2^exponent) for a mantissa within a third of 1, as 2 artanh((m - 1) / (m + 1)), 2e-8 off."""
     ratio = (mantissa - _ONE) / (mantissa + _ONE)
@@ -166,11 +178,8 @@ def _compare(
     sums, inverse = np.empty((4, _BLOCK), np.float32), np.empty((4, _BLOCK), np.float32)
     colours = np.empty((6, _BLOCK), np.float32)
     chord, divergence = np.empty(_BLOCK, np.float32), np.empty(_BLOCK, np.float32)
-    ratio, apart, mantissa = (
-        np.empty(_BLOCK, np.float32),
-        np.empty(_BLOCK, np.float32),
-        np.empty(_BLOCK, np.float32),
-    )
+    ratio, apart = np.empty(_BLOCK, np.float32), np.empty(_BLOCK, np.float32)
+    mantissa = np.empty(_BLOCK, np.float32)
     bits, kept = ratio.view(np.int32), mantissa.view(np.int32)
     share_a, share_b, norm_a, norm_b = inverse[0], inverse[1], inverse[2], inverse[3]
     for left in range(start, stop, _BLOCK):
@@ -191,11 +200,7 @@ def _compare(
                 q = _positive(y, bend, smooth) * share_b[i] + _SID_EPSILON
                 ratio[i] = p / q
                 apart[i] = p - q
-            # A loop each for bits and for numbers, so that both are taken many at a time.
-            for i in range(size):
-                exponent = (bits[i] - _TWO_THIRDS) >> _MANTISSA
-                kept[i] = bits[i] - (exponent << _MANTISSA)
-                bits[i] = exponent
+            _part(bits, kept, size)
             for i in range(size):
                 divergence[i] += apart[i] * _logarithm(mantissa[i], bits[i])
         for i in range(size):
@@ -234,16 +239,9 @@ def _pull_back(
     sums, inverse = np.empty((4, _KEPT_BLOCK), np.float32), np.empty((4, _KEPT_BLOCK), np.float32)
     slopes = np.empty((a.shape[0], _KEPT_BLOCK), np.float32)
     chord, mean = np.empty(_KEPT_BLOCK, np.float32), np.empty(_KEPT_BLOCK, np.float32)
-    ratio, share, mantissa = (
-        np.empty(_KEPT_BLOCK, np.float32),
-        np.empty(_KEPT_BLOCK, np.float32),
-        np.empty(_KEPT_BLOCK, np.float32),
-    )
-    along, back, scale = (
-        np.empty(_KEPT_BLOCK, np.float32),
-        np.empty(_KEPT_BLOCK, np.float32),
-        np.empty(_KEPT_BLOCK, np.float32),
-    )
+    ratio, share = np.empty(_KEPT_BLOCK, np.float32), np.empty(_KEPT_BLOCK, np.float32)
+    mantissa, scale = np.empty(_KEPT_BLOCK, np.float32), np.empty(_KEPT_BLOCK, np.float32)
+    along, back = np.empty(_KEPT_BLOCK, np.float32), np.empty(_KEPT_BLOCK, np.float32)
     bits, kept = ratio.view(np.int32), mantissa.view(np.int32)
     share_a, share_b, norm_a, norm_b = inverse[0], inverse[1], inverse[2], inverse[3]
     for left in range(start, stop, _KEPT_BLOCK):
@@ -262,10 +260,7 @@ def _pull_back(
                 share[i] = _positive(y, bend, smooth) * share_b[i]
                 ratio[i] = (_positive(x, bend, smooth) * share_a[i] + _SID_EPSILON) / (share[i] + _SID_EPSILON)
                 slope[i] = _ONE - ratio[i]
-            for i in range(size):
-                exponent = (bits[i] - _TWO_THIRDS) >> _MANTISSA
-                kept[i] = bits[i] - (exponent << _MANTISSA)
-                bits[i] = exponent
+            _part(bits, kept, size)
             for i in range(size):
                 slope[i] -= _logarithm(mantissa[i], bits[i])
                 mean[i] += slope[i] * share[i]

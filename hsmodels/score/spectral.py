@@ -127,7 +127,7 @@ def _means(pair: operations.Spectra) -> Any:
     """The module that compares such a pair."""
     if pair.truth.device.type != "cpu" or pair.dtype != torch.float32:
         return operations
-    # Importing it takes half a second.
+    # Numba is imported where it serves.
     from hsmodels.score import compiled
 
     return compiled

@@ -27,10 +27,11 @@ from hstasks.landcover.params import Params
 from hstasks.landcover.task import MEASURE
 
 SEAL = Path("test_seal.json")
-_BACK = "get it back from git; it says what was tested."
 """In the project's folder, not among the outputs, which a pipeline removes: commit it."""
 
 FOLDER = paths.OUTPUTS / "test"
+
+_BACK = "get it back from git; it says what was tested."
 
 
 @dataclass(frozen=True)

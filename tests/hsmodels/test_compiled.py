@@ -2,13 +2,13 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
 
 from hsmodels.score import compiled, operations
 from hsmodels.score.measure import colour_matrix
@@ -28,11 +28,7 @@ def pair(
 
 
 def in_float64(given: operations.Spectra) -> operations.Spectra:
-    return operations.Spectra(given.truth.double(), given.prediction.double(), *given_rest(given))
-
-
-def given_rest(given: operations.Spectra) -> tuple[Tensor, Tensor | None, float]:
-    return given.colour, given.weights, given.floor
+    return replace(given, truth=given.truth.double(), prediction=given.prediction.double())
 
 
 def empty(given: operations.Spectra, dtype: torch.dtype) -> operations.Found:
@@ -94,8 +90,8 @@ def test_a_gradient_is_that_of_the_operations(batch: int, pixels: int, floor: fl
 def test_cubes_of_other_types_and_layouts_are_compared_alike(dtype: torch.dtype) -> None:
     spectra = pair(2, 300, seed=1, masks=1)
     truth, prediction = (x.to(dtype).mT.contiguous().mT for x in (spectra.truth, spectra.prediction))
-    other = operations.Spectra(truth, prediction, *given_rest(spectra))
-    plain = operations.Spectra(truth.float().contiguous(), prediction.float().contiguous(), *given_rest(spectra))
+    other = replace(spectra, truth=truth, prediction=prediction)
+    plain = replace(spectra, truth=truth.float().contiguous(), prediction=prediction.float().contiguous())
     at = slice(100, 250)
     made = []
     for one in (other, plain):
