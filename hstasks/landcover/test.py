@@ -29,9 +29,9 @@ from hstasks.landcover.task import MEASURE
 SEAL = Path("test_seal.json")
 """In the project's folder, not among the outputs, which a pipeline removes: commit it."""
 
-FOLDER = paths.OUTPUTS / "test"
-
 _BACK = "get it back from git; it says what was tested."
+
+FOLDER = paths.OUTPUTS / "test"
 
 
 @dataclass(frozen=True)
