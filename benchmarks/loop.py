@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=3, help="epochs of a training, the first does not count")
     parser.add_argument("--repeat", type=int, default=3, help="trainings")
     parser.add_argument("--workers", type=int, default=1, help="processes that read")
-    parser.add_argument("--cache", choices=("none", "memory"), default="none", help="machine.cache")
+    parser.add_argument("--cache", choices=("auto", "none", "memory"), default="auto", help="machine.cache")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="threads that compute, in both loops")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)

@@ -233,4 +233,4 @@ class Reconstruction(Task):
         if params.machine.cache == "device" and learning and torch.cuda.is_available():
             # The engine has chosen this process's GPU by the time of the first sample.
             return ResidentSamples(rows, device=torch.device("cuda"), **chosen)
-        return CubeDataset(rows, cache="none" if params.machine.cache == "none" else "memory", **chosen)
+        return CubeDataset(rows, cache=params.machine.cache, **chosen)

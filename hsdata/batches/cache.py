@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import mmap
-import os
+import multiprocessing
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
@@ -11,6 +12,10 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from hsengine.base.errors import UserError
+from hsengine.base.memory import Cache, installed, keeps
+
+Arrays = Mapping[Hashable, tuple[tuple[int, ...], DTypeLike]]
+"""Shape and type of each array, by a name."""
 
 
 class SharedArrays:
@@ -20,11 +25,11 @@ class SharedArrays:
     filled in. Pages are taken as they are filled. A pickled copy starts empty with room of its own.
     """
 
-    def __init__(self, arrays: Mapping[Hashable, tuple[tuple[int, ...], DTypeLike]]) -> None:
+    def __init__(self, arrays: Arrays) -> None:
         """Set the room aside.
 
         Args:
-            arrays: shape and type of each array, by a name.
+            arrays: what there is to be room for.
 
         Raises:
             UserError: the arrays together are larger than the machine's memory.
@@ -35,12 +40,11 @@ class SharedArrays:
         end = max(1, len(self._arrays))
         for name, (shape, dtype) in self._arrays.items():
             starts[name] = end = -(-end // 64) * 64
-            end += int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        if end > memory:
+            end += _bytes(shape, dtype)
+        if end > installed():
             raise UserError(
                 f"machine.cache: 'memory' would take {end / 1e9:.1f} GB for the decoded samples, more than this "
-                f"machine's {memory / 1e9:.1f} GB; set it to 'none'."
+                f"machine's {installed() / 1e9:.1f} GB; set it to 'none'."
             )
         self._starts = starts
         self._room = mmap.mmap(-1, end)
@@ -69,3 +73,29 @@ class SharedArrays:
             self._room[number] = 1
         array.flags.writeable = False
         return array
+
+
+def shared(arrays: Arrays, cache: Cache) -> SharedArrays | None:
+    """Room for arrays where they are to stay in memory.
+
+    Args:
+        arrays: what there is to be room for.
+        cache: `machine.cache`; `auto` only where reading processes are forked, since others would keep a copy each.
+
+    Raises:
+        UserError: the arrays together are larger than the machine's memory.
+    """
+    if cache == "auto" and not _forks():
+        return None
+    needed = sum(_bytes(shape, dtype) for shape, dtype in arrays.values())
+    return SharedArrays(arrays) if keeps(cache, needed) else None
+
+
+def _bytes(shape: tuple[int, ...], dtype: DTypeLike) -> int:
+    return math.prod(shape) * np.dtype(dtype).itemsize
+
+
+def _forks() -> bool:
+    """Whether processes are forked here. Python chooses when first asked to, which is left to others."""
+    chosen = multiprocessing.get_start_method(allow_none=True)
+    return (chosen or multiprocessing.get_all_start_methods()[0]) == "fork"

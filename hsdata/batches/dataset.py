@@ -6,7 +6,7 @@ import os
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from hsdata.batches import physics
 from hsdata.batches.augment import Draw, draw, whole
-from hsdata.batches.cache import SharedArrays
+from hsdata.batches.cache import shared
 from hsdata.batches.physics import Physics, Window
 from hsdata.cube import Cube
 from hsdata.formats import image, mosaic
@@ -25,6 +25,7 @@ from hsdata.layout import CUBES, INPUT_MODALITY, MODALITIES, RGB_FULL, Input, Ta
 from hsdata.params import Augment
 from hsdata.paths import RENDERED, ZARR
 from hsengine.base.errors import UserError
+from hsengine.base.memory import Cache
 
 Key = int | tuple[int, int, int]
 """An index, or (epoch, index, how many times this epoch has had it before)."""
@@ -55,8 +56,8 @@ class CubeDataset(torch.utils.data.Dataset[dict[str, Any]]):
     column shows; `transposed` bool, where true `columns` belongs to the output's rows instead.
 
     The dataset can be pickled and used in forked and spawned workers: files are opened in each
-    process on first use. With `cache="memory"` decoded samples are kept. Forked workers then share
-    one copy with each other and with this process; spawned workers keep one each.
+    process on first use. Decoded samples may be kept in memory: forked workers share one copy with each
+    other and with this process, spawned workers keep one each.
 
     Attributes:
         ids: id of each sample.
@@ -78,7 +79,7 @@ class CubeDataset(torch.utils.data.Dataset[dict[str, Any]]):
         rgb_root: str | os.PathLike[str] = RENDERED,
         augment: Augment | None = None,
         seed: int = 0,
-        cache: Literal["none", "memory"] = "none",
+        cache: Cache = "none",
         input: Input = "track",
         target: Target = CUBES,
         pools: Sequence[Sequence[int]] = (),
@@ -92,7 +93,7 @@ class CubeDataset(torch.utils.data.Dataset[dict[str, Any]]):
             rgb_root: folder of the rendered full-size RGB, `<split>/<id>.png`.
             augment: what augmentation may do; None for none.
             seed: the run's seed.
-            cache: whether decoded samples stay in memory.
+            cache: whether decoded samples stay in memory; memory is what is meant by `device` too.
             input: the track's own input, or the full-size RGB.
             target: the cube, or the full-size RGB.
             pools: places in `rows` of samples that may be mixed with each other; by default all of them.
@@ -125,7 +126,7 @@ class CubeDataset(torch.utils.data.Dataset[dict[str, Any]]):
         self._bands = [int(value) for value in rows["bands"]]
         self._opened: dict[int, ZarrCube] = {}
         self._mosaics: dict[int, MosaicFile] = {}
-        self._cache = SharedArrays(self._cached_arrays()) if cache == "memory" else None
+        self._cache = shared(self._cached_arrays(), cache)
         self._greatest: dict[int, NDArray[np.float64]] = {}
         self.physics = self._camera(augment, pools) if augment is not None and physics.wanted(augment) else None
 

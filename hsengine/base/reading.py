@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hsengine.base.errors import UserError
+from hsengine.base.memory import installed
 
 _KINDS = (
     (stat.S_ISFIFO, "a named pipe"),
@@ -63,10 +64,9 @@ def check_size(source: object, needed: int, stored: int, *, whole: bool = True) 
             f"{source} declares an array of {needed:,} bytes but has only {stored:,}: it is damaged or was never "
             "written to its end; get the file again."
         )
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if whole and needed > memory:
+    if whole and needed > installed():
         raise UserError(
-            f"{source} declares an array of {needed:,} bytes, more than the {memory:,} of this machine's memory: "
+            f"{source} declares an array of {needed:,} bytes, more than the {installed():,} of this machine's memory: "
             "cut it into smaller images, or use another machine."
         )
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from hsengine.base.memory import Cache
 from hsengine.base.params import Section
 from hsengine.base.wording import close_matches
 
@@ -43,8 +44,8 @@ class Machine(Section):
 
     # Processes of the data stages; 0: one a core.
     workers: int = Field(0, ge=0)
-    # Decoded samples: read again each time, kept in memory, or on the device.
-    cache: Literal["none", "memory", "device"] = "none"
+    # Decoded samples: kept in memory where there is room, read again each time, kept in memory, or on the device.
+    cache: Cache = "auto"
     # Processes that read samples for a training process; 0: itself; None: as suits the device.
     loader_workers: int | None = Field(None, ge=0)
     # Held-out samples that are measured at once, where they are of one size.

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from hsengine.base.memory import Cache
+from hsengine.kept import Kept
 from hsengine.train.task import Key
 from hstasks.biomass import augment as augments
 from hstasks.biomass import baselines, metadata, pictures
@@ -106,6 +108,7 @@ class BiomassSamples:
         dropout: how often that happens.
         augment: how pictures are changed; None leaves them.
         seed: of the changes.
+        cache: whether pictures stay in memory, for those that are read in every epoch.
     """
 
     def __init__(
@@ -119,6 +122,7 @@ class BiomassSamples:
         dropout: float = 0.0,
         augment: Changes | None = None,
         seed: int = 0,
+        cache: Cache = "none",
     ):
         self.ids = list(rows["id"])
         self.categories = [0] * len(self.ids)
@@ -126,7 +130,7 @@ class BiomassSamples:
         self._numbers, self._missing, self._dropout = numbers, missing, dropout
         self._targets = rows[list(TARGETS)].to_numpy(dtype=np.float32)
         self._truth = dict(truth or {})
-        self._kept: dict[int, Tensor] = {}
+        self._kept = Kept[Tensor](cache, len(self.ids), lambda picture: picture.nbytes)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -163,12 +167,13 @@ class BiomassSamples:
         return views(picture, self._settings)
 
     def _picture(self, index: int) -> Tensor:
-        """(3, rows · size, columns · size) uint8, read once."""
-        if index not in self._kept:
-            image = readers.to_float(readers.read(self._files[index])[:3])
-            image = pictures.without_dates(image) if self._settings.mask_dates else image
-            self._kept[index] = fitted_picture(torch.from_numpy(image), self._settings)
-        return self._kept[index]
+        """(3, rows · size, columns · size) uint8."""
+        return self._kept.get(index, lambda: self._read(index))
+
+    def _read(self, index: int) -> Tensor:
+        image = readers.to_float(readers.read(self._files[index])[:3])
+        image = pictures.without_dates(image) if self._settings.mask_dates else image
+        return fitted_picture(torch.from_numpy(image), self._settings)
 
 
 def grid(settings: Input) -> tuple[int, int]:

@@ -74,10 +74,11 @@ def prepare(params: Params) -> Work:
         lambda: networks.build("fused", given, 3, len(TARGETS)),
         BiomassSamples(
             training, numbers, params.input, truth=fit.truth(training), missing=missing,
-            dropout=params.metadata.dropout, augment=params.augment, seed=params.seed,
+            dropout=params.metadata.dropout, augment=params.augment, seed=params.seed, cache=params.machine.cache,
         ),
         BiomassSamples(
-            held_out, fit.numbers(blank(held_out), guess=guess), params.input, truth=fit.truth(held_out)
+            held_out, fit.numbers(blank(held_out), guess=guess), params.input, truth=fit.truth(held_out),
+            cache=params.machine.cache,
         ),
         loss(params, known),
         TARGETS,

@@ -11,6 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hsengine.base.memory import Cache
+from hsengine.kept import Kept
 from hsengine.train.task import Key
 from hstasks.images.fitting import fit, inside
 from hstasks.images.settings import Augment, Input
@@ -33,17 +35,22 @@ class Picture:
     valid: NDArray[np.bool_] | None = None
 
 
+def _size(picture: Picture) -> int:
+    """Bytes of a picture with what belongs to it."""
+    return sum(part.nbytes for part in (picture.image, picture.mask, picture.valid) if part is not None)
+
+
 class ImageSamples:
     """Images and masks by index, for training and measuring.
 
     Args:
         ids: name of each sample.
-        read: the sample of an index; called once for each if `keep`.
+        read: the sample of an index; called once for each that is kept.
         settings: what the network sees.
         augment: how samples are changed; None leaves them as they are.
         seed: of the changes.
         categories: a number for each sample, for balanced sampling.
-        keep: keep what was read in memory.
+        cache: whether what was read stays in memory; `none` for what is read once.
         cut: the part of a sample that training sees, from the key of its changes; None leaves that to `augment`.
     """
 
@@ -56,13 +63,13 @@ class ImageSamples:
         augment: Augment | None = None,
         seed: int = 0,
         categories: Sequence[int] | None = None,
-        keep: bool = True,
+        cache: Cache = "none",
         cut: Callable[[Picture, ChangeKey], Picture] | None = None,
     ):
         self.ids = list(ids)
         self.categories = list(categories) if categories is not None else [0] * len(self.ids)
         self._read, self._settings, self._augment, self._seed = read, settings, augment, seed
-        self._kept: dict[int, Picture] | None = {} if keep else None
+        self._kept = Kept[Picture](cache, len(self.ids), _size)
         self._cut = cut
 
     def __len__(self) -> int:
@@ -70,11 +77,7 @@ class ImageSamples:
 
     def picture(self, index: int) -> Picture:
         """The sample as its files hold it."""
-        if self._kept is None:
-            return self._read(index)
-        if index not in self._kept:
-            self._kept[index] = self._read(index)
-        return self._kept[index]
+        return self._kept.get(index, lambda: self._read(index))
 
     def __getitem__(self, key: Key) -> dict[str, Any]:
         """The sample of a key, (epoch, index, draw).

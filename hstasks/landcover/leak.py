@@ -93,7 +93,9 @@ def _score(
     model = networks.build(params.model.network, parameters(params), params.data.bands or bands(training), CLASSES)
     loss = supervision(params)
     seen = measured(params, training)
-    tiles = samples(training, params.data, seen, augment=Augment(clip=False), crops=params.crops, seed=seed)
+    tiles = samples(
+        training, params.data, seen, augment=Augment(clip=False), crops=params.crops, seed=seed, cache="auto"
+    )
     leaks.taught(
         model,
         lambda batch: loss(model(batch["image"]), batch["mask"], batch["valid"])[0],

@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hsengine.base.errors import UserError
+from hsengine.base.memory import Cache
 from hstasks.images import geotiff, readers
 from hstasks.images.samples import ImageSamples, Picture
 from hstasks.images.settings import Augment, Input
@@ -54,6 +55,7 @@ def samples(
     seed: int = 0,
     mask: str = "mask",
     foreign: bool = False,
+    cache: Cache = "none",
 ) -> ImageSamples:
     """Tiles with their masks.
 
@@ -66,6 +68,7 @@ def samples(
         seed: of changes and windows.
         mask: the column of the masks' paths.
         foreign: whether the images are of another kind than `data.white` is for; white is then that of their type.
+        cache: whether what was read stays in memory, for those that are read in every epoch.
     """
     images, masks, sites = list(rows["image"]), list(rows[mask]), _numbers(rows)
 
@@ -79,7 +82,9 @@ def samples(
         return Picture(image, labels, valid)
 
     cut = cutter(crops) if crops is not None and augment is not None else None
-    return ImageSamples(list(rows["id"]), read, settings, augment=augment, seed=seed, categories=sites, cut=cut)
+    return ImageSamples(
+        list(rows["id"]), read, settings, augment=augment, seed=seed, categories=sites, cut=cut, cache=cache
+    )
 
 
 def cutter(crops: Crops) -> Callable[[Picture, Key], Picture] | None:

@@ -105,6 +105,7 @@ def prepare(params: Params) -> Work:
             seed=params.seed,
             mask="native" if own else "mask",
             foreign=own or plain,
+            cache=params.machine.cache,
         )
 
     copies = _copies(params, training, division)

@@ -119,7 +119,7 @@ def _score(
     leaks.taught(
         model,
         loss,
-        seen.objects(learned, frame, look, store, keep=True),
+        seen.objects(learned, frame, look, store, cache="auto"),
         params.leak,
         params.train,
         seed=seed,

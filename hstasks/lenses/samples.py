@@ -12,7 +12,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hsengine.base.errors import UserError
+from hsengine.base.memory import Cache
 from hsengine.base.wording import some
+from hsengine.kept import Kept
 from hsengine.train.task import Key
 from hstasks.classification import ObjectSamples
 from hstasks.lenses import params, preprocess
@@ -161,7 +163,7 @@ def objects(
     store: Store,
     *,
     training: bool = False,
-    keep: bool = False,
+    cache: Cache = "none",
     mixup: float = 0.0,
     seed: int = 0,
 ) -> ObjectSamples:
@@ -173,7 +175,7 @@ def objects(
         look: what the network sees.
         store: holds the images.
         training: whether they are changed by key.
-        keep: whether what was read stays in memory.
+        cache: whether what was read stays in memory, for those that are read in every epoch.
         mixup: see `ObjectSamples`.
         seed: of the changes.
     """
@@ -181,15 +183,11 @@ def objects(
     places = list(zip(rows["bucket"].astype(str), rows["row"].astype(int), strict=True))
     labels = [int(label) for label in rows["label"]]
     kinds = [2 * DOMAINS.index(name) + label for name, label in zip(rows["domain"], labels, strict=True)]
-    kept: dict[tuple[str, int], NDArray[np.float32]] = {}
+    kept = Kept[NDArray[np.float32]](cache, len(set(places)), lambda image: image.nbytes)
 
     def view(index: int, key: Key | None) -> NDArray[np.float32]:
         place = places[index]
-        image = kept.get(place)
-        if image is None:
-            image = store.read(*place)
-            if keep:
-                kept[place] = image
+        image = kept.get(place, lambda: store.read(*place))
         return (
             look.prediction(image, samples[index]) if key is None else look.training(image, samples[index], seed, key)
         )

@@ -130,11 +130,11 @@ def _classes(
     look: Sight,
     store: Store,
 ) -> Classification:
-    keep = params.machine.cache != "none"
+    cache = params.machine.cache
     return Classification(
         lambda: network(params),
-        seen.objects(training, frame, look, store, training=True, keep=keep, mixup=params.mixup, seed=params.seed),
-        seen.objects(held_out, frame, look, store, keep=keep),
+        seen.objects(training, frame, look, store, training=True, cache=cache, mixup=params.mixup, seed=params.seed),
+        seen.objects(held_out, frame, look, store, cache=cache),
         seen.categories(frame),
     )
 

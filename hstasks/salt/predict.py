@@ -77,7 +77,7 @@ def run(
     def read(index: int) -> Picture:
         return Picture(image_of(files[index]))
 
-    samples = ImageSamples([file.stem for file in files], read, params.input, keep=False)
+    samples = ImageSamples([file.stem for file in files], read, params.input)
     found: dict[str, Any] = {}
     with replacing(output) as scratch:
         (scratch / "masks").mkdir(parents=True)

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from hsengine.base.memory import Cache
 from hstasks.images import readers
 from hstasks.images.samples import ImageSamples, Picture
 from hstasks.images.settings import Augment, Input
@@ -21,7 +22,7 @@ MEASURE, IOU = "metric", "IoU"
 
 
 def samples(
-    rows: pd.DataFrame, settings: Input, *, augment: Augment | None = None, seed: int = 0, keep: bool = False
+    rows: pd.DataFrame, settings: Input, *, augment: Augment | None = None, seed: int = 0, cache: Cache = "none"
 ) -> ImageSamples:
     """The tiles of a catalog's rows, with their masks where they have some.
 
@@ -30,7 +31,7 @@ def samples(
         settings: what the network sees.
         augment: how tiles are changed; None leaves them.
         seed: of the changes.
-        keep: keep what was read in memory, 50 kB a tile, for those that are read in every epoch.
+        cache: whether what was read stays in memory, for those that are read in every epoch.
     """
     images, masks = list(rows["image"]), list(rows["mask"])
 
@@ -39,7 +40,7 @@ def samples(
         return Picture(image_of(images[index]), mask)
 
     classes = [max(int(value), 0) for value in rows["coverage_class"]]
-    return ImageSamples(list(rows["id"]), read, settings, augment=augment, seed=seed, categories=classes, keep=keep)
+    return ImageSamples(list(rows["id"]), read, settings, augment=augment, seed=seed, categories=classes, cache=cache)
 
 
 def image_of(file: str | Path) -> NDArray[np.float32]:

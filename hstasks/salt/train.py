@@ -53,10 +53,11 @@ def prepare(params: Params) -> Work:
             tile, or the network or the loss cannot be made.
     """
     training, held_out = divided(params)
+    cache = params.machine.cache
     task = Segmentation(
         lambda: network(params),
-        samples(training, params.input, augment=params.augment, seed=params.seed, keep=True),
-        samples(held_out, params.input, keep=True),
+        samples(training, params.input, augment=params.augment, seed=params.seed, cache=cache),
+        samples(held_out, params.input, cache=cache),
         supervision(params),
         SCORING,
         params.input,

@@ -1,3 +1,4 @@
+import multiprocessing
 import pickle
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from hsdata.batches.dataset import CubeDataset
 from hsdata.cube import BAND_GRID, Cube
 from hsdata.formats import zarr
 from hsdata.params import Augment
+from hsengine.base import memory
 from hsengine.base.errors import UserError
 
 BANDS = 5
@@ -199,6 +201,29 @@ def test_the_cache_reads_each_file_once(root: Path, monkeypatch: pytest.MonkeyPa
         for index in range(3):
             _ = data[epoch, index, 0]
     assert len(count) == 3
+
+
+@pytest.mark.parametrize(("processes", "method", "count"), [(1, "fork", 3), (2, "fork", 12), (1, "spawn", 12)])
+def test_auto_keeps_cubes_where_they_have_room_and_are_shared(
+    processes: int, method: str, count: int, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: list[None] = []
+    whole = zarr.ZarrCube.read
+
+    def counting(self: zarr.ZarrCube, *window: int) -> np.ndarray:
+        reads.append(None)
+        return whole(self, *window)
+
+    monkeypatch.setattr(zarr.ZarrCube, "read", counting)
+    monkeypatch.setattr(multiprocessing, "get_start_method", lambda allow_none: method)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", str(processes))
+    held = 3 * (4 * BANDS * SIDE**2 + 3 * (SIDE // 2) ** 2)
+    monkeypatch.setattr(memory, "installed", lambda: 8 * held)
+    data = dataset(root, cache="auto")
+    for _ in range(4):
+        for index in range(3):
+            _ = data[index]
+    assert len(reads) == count
 
 
 def test_what_a_batch_is_changed_to_leaves_the_cache_alone(root: Path) -> None:
