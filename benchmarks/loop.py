@@ -5,7 +5,8 @@ optimiser. The engine reads as many crops from Zarr in worker processes, augment
 gradients, and saves its state after every epoch; measuring held-out samples is left out of its time. The two
 take turns update by update, so that whatever else the machine does meets both alike; the first epoch warms up
 and starts the readers. How long the engine waits for data is taken from a training without such turns. Where other
-work keeps the cores busy, look at the processor time of the training process. Makes its own data.
+work keeps the cores busy, look at the processor time of the training process, and at the median updates, which
+leave out what seldom happens. Makes its own data.
 """
 
 from __future__ import annotations
@@ -62,16 +63,17 @@ def bench(options: argparse.Namespace) -> None:
     pixels = f"{options.crop} x {options.crop} -> {2 * options.crop} x {2 * options.crop} x 61"
     print(f"mstpp (31 features, 1 stage), batches of {options.batch} crops {pixels}, {options.threads} threads")
     print(f"machine.cache: {options.cache}")
-    bare, engine, saving, speeds = [], [], [], []
+    bare, engine, typical, saving, speeds = [], [], [], [], []
     for number in range(options.repeat):
         task = TakingTurns(params, *rows, options.batch)
         speed = engine_loop(task, params, Path(f"turns-{number}"))
         counted = task.batches_per_epoch * (options.epochs - 1)
         bare.append(np.mean(task.bare[-counted:], axis=0))
         engine.append(np.mean(task.engine[-counted:], axis=0))
+        typical.append(np.median(task.engine[-counted:], axis=0) / np.median(task.bare[-counted:], axis=0) - 1.0)
         saving.append(speed["saving_seconds"] / (task.batches_per_epoch * options.epochs))
         speeds.append(engine_loop(Reconstruction(params, *rows), params, Path(f"alone-{number}")))
-    report(bare, engine, saving, speeds)
+    report(bare, engine, typical, saving, speeds)
 
 
 def now() -> Seconds:
@@ -157,7 +159,13 @@ def engine_loop(task: Reconstruction, params: Params, folder: Path) -> Mapping[s
     return train(task, params.train, params.machine, seed=0, identity=identity, say=print, **places).speed
 
 
-def report(bare: list[Seconds], engine: list[Seconds], saving: list[float], speeds: list[Mapping[str, Any]]) -> None:
+def report(
+    bare: list[Seconds],
+    engine: list[Seconds],
+    typical: list[Seconds],
+    saving: list[float],
+    speeds: list[Mapping[str, Any]],
+) -> None:
     print(f"bare loop  {statistics.median(seconds[0] for seconds in bare):8.3f} s an update")
     print(f"engine     {statistics.median(seconds[0] for seconds in engine):8.3f} s an update")
     print(f"saving     {statistics.median(saving):8.3f} s an update, for the state after every epoch")
@@ -166,6 +174,8 @@ def report(bare: list[Seconds], engine: list[Seconds], saving: list[float], spee
     for place, name, unit in ((0, "overhead", ""), (1, "processor", " of overhead in processor time")):
         found = [ratio[place] for ratio in ratios]
         print(f"{name:10} {statistics.median(found):8.1%}{unit}   ({min(found):.1%} to {max(found):.1%})")
+    found = [float(ratio[0]) for ratio in typical]
+    print(f"typical    {statistics.median(found):8.1%} between the medians   ({min(found):.1%} to {max(found):.1%})")
     for name, key, scale, unit in (
         ("waiting", "data_wait_share", 100, "% of the time, for data, starting the readers included"),
         ("speed", "samples_per_second", 1, "samples a second"),

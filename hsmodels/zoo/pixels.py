@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 import torch
 from torch import Tensor
 
-AT_ONCE = 2_000_000
+AT_ONCE = 500_000
 """Kernel values in memory at once: as many as the cache holds."""
 
 KEPT = 500_000
@@ -59,8 +59,15 @@ class Sampled:
 
 
 def gaussian(first: Tensor, second: Tensor, sigma: float) -> Tensor:
-    """Kernel values (n, m) of width `sigma` of descriptions (n, d) and (m, d)."""
-    return torch.cdist(first, second).square_().mul_(-0.5 / sigma**2).exp_()
+    """Kernel values (n, m) of width `sigma` of descriptions (n, d) and (m, d).
+
+    The exponents are one matrix product: s |a - b|² = (a, |a|², 1) · (-2s b, s, s |b|²).
+    """
+    scale = -0.5 / sigma**2
+    left = torch.cat([first, first.square().sum(dim=1, keepdim=True), first.new_ones(len(first), 1)], dim=1)
+    constant = second.new_full((len(second), 1), scale)
+    right = torch.cat([-2.0 * scale * second, constant, scale * second.square().sum(dim=1, keepdim=True)], dim=1)
+    return (left @ right.T).exp_()
 
 
 def chosen_rows(parts: Iterable[Tensor], chosen: Tensor) -> tuple[Tensor, ...]:
