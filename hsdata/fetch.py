@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import http.client
 import os
 import re
@@ -23,7 +24,8 @@ from tqdm import tqdm
 from hsdata import layout
 from hsengine.base import locks
 from hsengine.base.errors import UserError
-from hsengine.base.files import remove_scratch, replacing
+from hsengine.base.files import remove_scratch, replacing, write_text
+from hsengine.base.filling import begun, completing
 from hsengine.base.reading import parsed_json
 
 KAGGLE = "https://www.kaggle.com/api/v1"
@@ -119,7 +121,7 @@ def fetch(
 
 
 def _check_absent(root: Path, track: int, unless: bool) -> None:
-    if not unless and _samples(root, track):
+    if not unless and begun(root) is None and _samples(root, track):
         raise UserError(f"{root} holds track {track} already ({_shown(_samples(root, track))}): nothing was fetched.")
 
 
@@ -177,10 +179,9 @@ def _continue(url: str, partial: Path, name: str, login: tuple[str, str]) -> boo
     headers = {"Authorization": f"Basic {token}", "User-Agent": "hsdata"}
     if have:
         headers["Range"] = f"bytes={have}-"
-        tag = _tag_file(partial)
-        if tag.is_file():
-            # A changed archive comes whole instead of as a continuation of the old one.
-            headers["If-Range"] = tag.read_text(encoding="utf-8")
+        # A changed archive comes whole instead of as a continuation of the old one.
+        with contextlib.suppress(FileNotFoundError):
+            headers["If-Range"] = _tag_file(partial).read_text(encoding="utf-8")
     opener = urllib.request.build_opener(_SameHostCredentials)
     try:
         response = opener.open(urllib.request.Request(url, headers=headers), timeout=_TIMEOUT)
@@ -195,11 +196,15 @@ def _continue(url: str, partial: Path, name: str, login: tuple[str, str]) -> boo
     with response:
         start, total_size = _extent(response, have)
         _check_space(partial.parent, None if total_size is None else total_size - start)
-        _tag_file(partial).write_text(response.headers.get("ETag") or "", encoding="utf-8")
-        if not response.headers.get("ETag"):
-            _tag_file(partial).unlink()
+        if not start:
+            # Bytes of another version are gone before the new one's tag stands beside them.
+            partial.write_bytes(b"")
+        if tag := response.headers.get("ETag"):
+            write_text(_tag_file(partial), tag)
+        else:
+            _tag_file(partial).unlink(missing_ok=True)
         with (
-            partial.open("r+b" if start else "wb") as stream,
+            partial.open("r+b") as stream,
             tqdm(
                 desc=name, initial=start, total=total_size, unit="B", unit_scale=True, disable=None, leave=False
             ) as progress,
@@ -270,25 +275,30 @@ def _unpack(archive: Path, root: Path, track: int) -> Fetched:
             else:
                 todo.append((member, target))
         _check_space(root, sum(member.file_size for member, _ in todo))
-        total = sum(member.file_size for member, _ in todo)
-        with tqdm(desc="unpacking", total=total, unit="B", unit_scale=True, disable=None, leave=False) as progress:
-            for member, target in todo:
-                try:
-                    with content.open(member) as source, replacing(target) as scratch, scratch.open("wb") as stream:
-                        while block := source.read(_BLOCK):
-                            stream.write(block)
-                            progress.update(len(block))
-                # RuntimeError: it is encrypted; NotImplementedError: it is packed in an unknown way.
-                except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
-                    # What is left of it tells the next call that the track is not complete.
-                    archive.replace(partial := archive.with_name(f"{archive.name}.partial"))
-                    partial.write_bytes(b"")
-                    raise UserError(
-                        f"{member.filename} is damaged in the archive ({error}); the archive was removed, run the "
-                        "command again to download it anew."
-                    ) from None
-                done.unpacked += 1
+        with completing(root, f"the files of {archive.stem}"):
+            _write(content, todo, archive)
+        done.unpacked = len(todo)
     return done
+
+
+def _write(content: zipfile.ZipFile, todo: list[tuple[zipfile.ZipInfo, Path]], archive: Path) -> None:
+    total = sum(member.file_size for member, _ in todo)
+    with tqdm(desc="unpacking", total=total, unit="B", unit_scale=True, disable=None, leave=False) as progress:
+        for member, target in todo:
+            try:
+                with content.open(member) as source, replacing(target) as scratch, scratch.open("wb") as stream:
+                    while block := source.read(_BLOCK):
+                        stream.write(block)
+                        progress.update(len(block))
+            # RuntimeError: it is encrypted; NotImplementedError: it is packed in an unknown way.
+            except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
+                # What is left of it tells the next call that the track is not complete.
+                archive.replace(partial := archive.with_name(f"{archive.name}.partial"))
+                partial.write_bytes(b"")
+                raise UserError(
+                    f"{member.filename} is damaged in the archive ({error}); the archive was removed, run the "
+                    "command again to download it anew."
+                ) from None
 
 
 def _places(names: list[str], track: int) -> dict[str, PurePosixPath]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from hsengine.base.errors import UserError
+from hsengine.base.filling import check_filled
 
 Track = Literal[1, 2]
 Input = Literal["track", "rgb_full"]
@@ -96,7 +97,7 @@ def check_root(root: str | os.PathLike[str], track: int) -> Path:
     """The data folder, once it is known to hold the track.
 
     Raises:
-        UserError: there is no such folder or it holds no `track<N>`.
+        UserError: there is no such folder, it holds no `track<N>`, or a run that was to fill it did not end.
     """
     folder = Path(root)
     if "://" in str(root):
@@ -109,6 +110,7 @@ def check_root(root: str | os.PathLike[str], track: int) -> Path:
             f"There is no data folder at {folder}: place or link the challenge's data there, "
             f"run 'dvc pull', or make sample data with 'hsdata sample {folder}'."
         )
+    check_filled(folder)
     if not (folder / f"track{track}").is_dir():
         present = sorted(p.name for p in folder.iterdir() if p.name.startswith("track"))
         raise UserError(

@@ -28,6 +28,7 @@ from hsdata.scenes import painting, scenes
 from hsengine.base import files, locks, tables
 from hsengine.base import workers as processes
 from hsengine.base.errors import UserError
+from hsengine.base.filling import filling
 from hsengine.base.wording import some
 
 # The challenge's training samples by category.
@@ -146,7 +147,7 @@ def make(
     with contextlib.ExitStack() as stack:
         stack.enter_context(locks.alone_in(folder))
         groups = _new_groups(folder, wanted)
-        stack.enter_context(files.filling(folder, what, force=force))
+        stack.enter_context(filling(folder, what, force=force))
         one = partial(_write, str(folder), size, seed, compress)
         count = processes.sensible(workers, 4.0 * len(BAND_GRID) * size * size * len(wanted))
         for _ in processes.stream(one, wanted, workers=count, label="making samples"):

@@ -20,14 +20,13 @@ from hsengine.base import locks
 from hsengine.base.errors import UserError
 from hsengine.base.wording import some
 
-_SCRATCH = ".part-"
+SCRATCH = ".part-"
+"""Begins the names of scratch folders."""
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """What systems say of a disk that takes no more."""
 PLACES = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG)
 """What systems say of a path where something else stands."""
 _ASIDE = "replaced-"
-# Says in a folder that not all of its files are there, and which they are to be.
-_UNFINISHED = ".unfinished"
 _ATTEMPTS = 3
 # Folders in which this process has cleared what dead writers left.
 _cleared: set[Path] = set()
@@ -51,7 +50,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
             if (parent := target.parent.absolute()) not in _cleared:
                 _cleared.add(parent)
                 clear_beside(target)
-            scratch = stack.enter_context(_scratch_in(target.parent)) / target.name
+            scratch = stack.enter_context(scratch_in(target.parent)) / target.name
             yield scratch
             _put(scratch, target)
         except OSError as error:
@@ -59,10 +58,14 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 @contextmanager
-def _scratch_in(parent: Path) -> Iterator[Path]:
-    """A scratch folder, locked as long as its writer lives."""
+def scratch_in(parent: Path) -> Iterator[Path]:
+    """A scratch folder, locked as long as its writer lives; one of a dead writer is cleared by the next.
+
+    Raises:
+        UserError: others remove what is made there.
+    """
     for _ in range(_ATTEMPTS):
-        folder = Path(tempfile.mkdtemp(prefix=_SCRATCH, dir=parent))
+        folder = Path(tempfile.mkdtemp(prefix=SCRATCH, dir=parent))
         handle: int | None = None
         try:
             with contextlib.suppress(locks.UnsupportedError, PermissionError, FileNotFoundError):
@@ -82,7 +85,7 @@ def _scratch_in(parent: Path) -> Iterator[Path]:
 
 def clear_beside(path: str | os.PathLike[str]) -> None:
     """Remove scratch that killed writers left beside `path`, for whoever may find that it need not be written again."""
-    _clear(Path(path).parent.glob(f"{_SCRATCH}*"))
+    _clear(Path(path).parent.glob(f"{SCRATCH}*"))
 
 
 def _clear(leavings: Iterable[Path]) -> None:
@@ -157,7 +160,7 @@ def check_own(folder: str | os.PathLike[str], record: str, what: str, holds: Col
             raise UserError(f"{place} is no folder and would be replaced by {what}: name another place.")
         return
     with explaining(place):
-        names = sorted(path.name for path in place.iterdir() if not path.name.startswith(_SCRATCH))
+        names = sorted(path.name for path in place.iterdir() if not path.name.startswith(SCRATCH))
     if names and record not in names:
         raise UserError(f"{place} holds something else than {what}: name a new folder, or remove it first.")
     other = [name for name in names if name != record and not any(fnmatch(name, pattern) for pattern in holds)]
@@ -167,46 +170,10 @@ def check_own(folder: str | os.PathLike[str], record: str, what: str, holds: Col
         )
 
 
-@contextmanager
-def filling(
-    folder: str | os.PathLike[str], what: str, names: Collection[str] = (), *, force: bool = False
-) -> Iterator[None]:
-    """Write many files into a folder that holds no others; what a killed writer left is begun again by the same one.
-
-    Args:
-        folder: where the files go; it may be missing.
-        what: all that decides the files, in words.
-        names: of what is made in the folder, which may hold anything else; empty: it may hold nothing.
-        force: it may hold them, and those of the same names are replaced.
-
-    Raises:
-        UserError: it is a file, it holds such files and `force` is off, or it cannot be written.
-    """
-    place = Path(folder)
-    if os.path.lexists(place) and not place.is_dir():
-        raise UserError(f"{place} is a file: name a folder to make.")
-    mark = place / _UNFINISHED
-    with explaining(place):
-        begun = mark.read_text(encoding="utf-8", errors="replace") if mark.is_file() else None
-        held = sorted(path.name for path in place.iterdir()) if place.is_dir() else []
-    own = [name for name in held if not name.startswith((_SCRATCH, _UNFINISHED)) and (name in names or not names)]
-    if own and not force and begun != what:
-        which = f"{some(own)} of a run that did not end and made other files ({begun})" if begun else some(own)
-        raise UserError(
-            f"{place} holds {which} already: name another folder, or allow with 'force' that files of the same names "
-            "in it are replaced."
-        )
-    write_text(mark, what)
-    remove_scratch(place)
-    yield
-    with explaining(place):
-        mark.unlink(missing_ok=True)
-
-
 def remove_scratch(folder: str | os.PathLike[str]) -> None:
     """Remove what killed writers left anywhere under `folder` (see `replacing`)."""
     for place, names, _ in os.walk(folder):
-        inside = [name for name in names if name.startswith(_SCRATCH)]
+        inside = [name for name in names if name.startswith(SCRATCH)]
         names[:] = sorted(set(names).difference(inside))
         _clear(Path(place, name) for name in inside)
 

@@ -16,6 +16,7 @@ from ruamel.yaml.parser import Parser
 
 from hsengine.base import reading
 from hsengine.base.errors import UserError
+from hsengine.base.filling import check_filled
 from hsengine.base.wording import meant
 
 # Values in a file of parameters, and how deep they may nest.
@@ -60,6 +61,7 @@ def read_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
     """
     file = Path(path)
     if not os.path.lexists(file):
+        check_filled(file.parent)
         raise UserError(f"There is no {file} here: run the command in the project's folder.")
     return yaml_mapping(reading.text(file, "a YAML file"), file)
 

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from hsengine.base.errors import UserError
-from hsengine.base.files import clear_beside, explaining, replacing
+from hsengine.base.files import clear_beside, explaining, replacing, scratch_in, write_text
+from hsengine.base.filling import filling
 
+# What git and DVC see nothing of.
+_LISTS = (".dvcignore", ".gitignore")
+_MADE = {".git": "git repository", ".dvc": "DVC project"}
 # What git and DVC put into a folder, and what makes nobody's files.
-_NOT_FILES = {".git", ".dvc", ".dvcignore", ".gitignore"}
+_NOT_FILES = (*_MADE, *_LISTS)
 _CONFIG = Path(".dvc", "config")
+# Without it no verb takes a folder for a project.
+_LAST = "params.yaml"
 
 
 def place_of(package: Path, names: Iterable[str], inside: str = ".") -> Path:
@@ -36,6 +43,9 @@ def place_of(package: Path, names: Iterable[str], inside: str = ".") -> Path:
 def make(source: Path, names: Iterable[str], folder: str | Path) -> list[str]:
     """Make a project folder with git and DVC, or complete an empty one.
 
+    A new folder appears whole. Into one that exists the parts are moved, each of them whole and the parameters last:
+    no verb takes a part for a project, and a run that was killed is taken up by the next.
+
     Args:
         source: the folder that the files are copied from, see `place_of`.
         names: files and folders to copy.
@@ -47,61 +57,65 @@ def make(source: Path, names: Iterable[str], folder: str | Path) -> list[str]:
     Raises:
         UserError: the folder holds files of the user's, or git or DVC fails; nothing is overwritten.
     """
-    target = Path(folder)
-    present = sorted(path.name for path in target.iterdir()) if target.is_dir() else []
-    if target.exists() and not target.is_dir():
-        raise UserError(f"{target} is a file: name a folder to make.")
-    held = [name for name in present if name not in _NOT_FILES]
-    if held:
-        raise UserError(f"{target} holds files already ({', '.join(held[:3])}): name a folder that is new or empty.")
-    clear_beside(target)
-    if target.exists() or _is_inside(target):
-        return _made(source, names, target, target)
-    # A new one appears whole; inside another repository DVC notes there where it is made.
-    with replacing(target) as scratch:
-        return _made(source, names, scratch, target)
-
-
-def _made(source: Path, names: Iterable[str], target: Path, shown: Path) -> list[str]:
-    with explaining(target):
-        target.mkdir(parents=True, exist_ok=True)
-        for name in names:
-            if (source / name).is_dir():
-                shutil.copytree(source / name, target / name, ignore=shutil.ignore_patterns("__pycache__"))
-            else:
-                _complete(source / name, target / name)
-    said = [f"{', '.join(names)} in {shown}"]
+    target, files = Path(folder), list(names)
     inside = _is_inside(target)
-    if not inside:
-        _call(["git", "init", "--quiet"], target)
-        said.append("git repository")
-    if not (target / ".dvc").is_dir():
-        apart = inside and not (target / ".git").exists()
-        _call([sys.executable, "-m", "dvc", "init", "--quiet", *(["--subdir"] if apart else [])], target)
-        if (source / _CONFIG).is_file():
-            shutil.copyfile(source / _CONFIG, target / _CONFIG)
-        said.append("DVC project")
+    own = [name for name, given in ((".git", inside), (".dvc", (target / ".dvc").is_dir())) if not given]
+    said = [f"{', '.join(files)} in {target}"]
+    said += [words for name, words in _MADE.items() if name in own]
+    if inside and ".dvc" in own and _git("check-ignore", "--quiet", str((target / ".dvc").absolute()), folder=target):
+        raise UserError(f"git ignores what would be made in {target}: name another folder, or change its .gitignore.")
+    clear_beside(target)
+    if not target.exists():
+        with replacing(target) as scratch:
+            scratch.mkdir()
+            _build(source, files, scratch)
+            if inside:
+                shutil.rmtree(scratch / ".git")
+        return said
+    what = f"a project as in {source}"
+    with filling(target, what, beside=_NOT_FILES, force=None), explaining(target), scratch_in(target) as scratch:
+        _build(source, files, scratch)
+        for name in sorted([*own, *files], key=lambda name: name == _LAST):
+            _move(scratch / name, target / name)
     return said
+
+
+def _build(source: Path, names: Sequence[str], scratch: Path) -> None:
+    """Make a project in an empty folder, in a git repository of its own: DVC tells that around it nothing yet."""
+    for name in names:
+        if (source / name).is_dir():
+            shutil.copytree(source / name, scratch / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copyfile(source / name, scratch / name)
+    _call(["git", "init", "--quiet"], scratch)
+    _call([sys.executable, "-m", "dvc", "init", "--quiet"], scratch)
+    if (source / _CONFIG).is_file():
+        shutil.copyfile(source / _CONFIG, scratch / _CONFIG)
+
+
+def _move(new: Path, target: Path) -> None:
+    """Move what is not there yet; a list of what git or DVC shall not see gets the lines that it lacks."""
+    if not os.path.lexists(target):
+        new.rename(target)
+    elif target.name in _LISTS:
+        given = target.read_text(encoding="utf-8")
+        lacking = [line for line in new.read_text(encoding="utf-8").splitlines() if line not in given.splitlines()]
+        if lacking:
+            write_text(target, "".join(f"{line}\n" for line in [*given.splitlines(), *lacking]))
 
 
 def _is_inside(folder: Path) -> bool:
     """Whether a folder is, or would be, in a git repository."""
+    return _git("rev-parse", "--is-inside-work-tree", folder=folder)
+
+
+def _git(*words: str, folder: Path) -> bool:
+    """Whether git says yes in a folder, or where it would be made."""
     there = next((place for place in (folder, *folder.absolute().parents) if place.is_dir()), Path())
-    return _succeeds(["git", "rev-parse", "--is-inside-work-tree"], there)
-
-
-def _complete(source: Path, target: Path) -> None:
-    """Copy a file; to one that is there the missing lines are added."""
-    lines = source.read_text(encoding="utf-8").splitlines()
-    given = target.read_text(encoding="utf-8").splitlines() if target.exists() else []
-    target.write_text("".join(f"{line}\n" for line in [*given, *(x for x in lines if x not in given)]), newline="\n")
-
-
-def _succeeds(command: list[str], folder: Path) -> bool:
     try:
-        return subprocess.run(command, cwd=folder, capture_output=True, check=False).returncode == 0
+        return subprocess.run(["git", *words], cwd=there, capture_output=True, check=False).returncode == 0
     except FileNotFoundError:
-        raise UserError(f"{command[0]} is not installed: it keeps the project's versions.") from None
+        raise UserError("git is not installed: it keeps the project's versions.") from None
 
 
 def _call(command: list[str], folder: Path) -> None:

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from hsengine.base.errors import UserError
+from hsengine.base.filling import begun
 from hstasks.biomass.layout import TRAIN, TRAIN_TABLE, find
 from hstasks.images import fetch
 
@@ -26,7 +27,7 @@ def run(to: str | os.PathLike[str] = "data", *, again: bool = False) -> str:
         UserError: the data are there already; or see `hstasks.images.fetch.competition`.
     """
     root = Path(to)
-    if not again and (root / TRAIN_TABLE).is_file():
+    if not again and begun(root) is None and (root / TRAIN_TABLE).is_file():
         raise UserError(f"{root} holds {TRAIN_TABLE} already: nothing was fetched; --again fetches the files anew.")
     fetch.competition(COMPETITION, root, {}, again=again)
     entries = find(root).entries

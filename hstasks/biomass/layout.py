@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from hsengine.base import tables
 from hsengine.base.errors import UserError
+from hsengine.base.filling import check_filled
 from hsengine.base.wording import listed, some
 from hstasks.biomass.score import WEIGHTS
 
@@ -79,9 +80,10 @@ def find(folder: str | os.PathLike[str], tolerance: float = 0.01) -> Found:
     """List the images of a data folder with what the tables say of them.
 
     Raises:
-        UserError: there is no training table, or a table cannot be read.
+        UserError: there is no training table, a table cannot be read, or a run that was to fill it did not end.
     """
     root = Path(folder)
+    check_filled(root)
     if not root.is_dir():
         raise UserError(f"There is no data folder {root}: make sample pictures or place the competition's files there.")
     found = Found(root, train_entries(root / TRAIN_TABLE, root), [])

@@ -17,7 +17,8 @@ from typing import Final
 import numpy as np
 
 from hsengine.base.errors import UserError
-from hsengine.base.files import filling, replacing
+from hsengine.base.files import replacing
+from hsengine.base.filling import filling
 from hstasks.biomass import layout, painting
 
 STATES: Final = {

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from hsengine.base import locks
 from hsengine.base.errors import UserError
-from hsengine.base.files import explaining, remove_scratch, replacing
+from hsengine.base.files import explaining, replacing
+from hsengine.base.filling import completing
 
 
 def competition(name: str, to: str | os.PathLike[str], archives: Mapping[str, str], *, again: bool = False) -> Path:
@@ -35,8 +36,7 @@ def competition(name: str, to: str | os.PathLike[str], archives: Mapping[str, st
     source = _downloaded(name, again)
     with explaining(root):
         root.mkdir(parents=True, exist_ok=True)
-    with locks.alone_in(root, wait=True), explaining(root):
-        remove_scratch(root)
+    with locks.alone_in(root, wait=True), completing(root, f"the files of {name}"), explaining(root):
         for entry in sorted(source.iterdir()):
             if entry.name in archives:
                 if archives[entry.name]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hsengine.base.errors import UserError
+from hsengine.base.filling import check_filled
 from hsengine.base.wording import some
 
 TARGET, OEM, IMAGES, MASKS, LABELS, SCENES = "target", "oem", "images", "masks", "labels", "scenes"
@@ -86,8 +87,9 @@ def find(root: str | Path) -> Found:
     """The target's tiles, paired by the stems of their files. No file is read.
 
     Raises:
-        UserError: there is no folder of images, or it is empty.
+        UserError: there is no folder of images, it is empty, or a run that was to fill it did not end.
     """
+    check_filled(root)
     base = Path(root) / TARGET
     images = _by_stem(base / IMAGES, _IMAGE)
     if not images:
@@ -109,7 +111,11 @@ def find_oem(root: str | Path) -> Regions:
     """OpenEarthMap's tiles, `<region>/{images,labels}/<region>_<number>.tif`; no region where there is no such folder.
 
     Images come from elsewhere for a part of the labels (xBD): what is missing is counted and named.
+
+    Raises:
+        UserError: a name is in two regions, or a run that was to fill the folder did not end.
     """
+    check_filled(root)
     base = Path(root) / OEM
     found = Regions([])
     if not base.is_dir():

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from hsengine.base.files import filling, replacing, write_text
+from hsengine.base.files import replacing, write_text
+from hsengine.base.filling import filling
 from hstasks.images import geotiff
 from hstasks.landcover.classes import NAMES, OEM_PALETTE, PALETTE
 from hstasks.landcover.layout import IMAGES, LABELS, MASKS, OEM, SCENES, TARGET

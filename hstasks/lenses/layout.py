@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from hsengine.base.errors import UserError
+from hsengine.base.filling import check_filled
 from hsengine.base.wording import some
 
 BANDS = "grizy"
@@ -127,9 +128,10 @@ def folders(root: str | os.PathLike[str], blind: str | os.PathLike[str] | None =
         blind: the folder of objects without labels, relative to `root`; None or a missing one: there is none.
 
     Raises:
-        UserError: none of them is there.
+        UserError: none of them is there, or a run that was to fill the folder did not end.
     """
     place = Path(root)
+    check_filled(place)
     found = [_folder(place / bucket.name, bucket) for bucket in BUCKETS if (place / bucket.name).is_dir()]
     if blind is not None and (place / blind).is_dir():
         found.append(_folder(place / blind, Bucket(BLIND, "object", "", -1)))

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from hsengine.base import workers as processes
 from hsengine.base.errors import UserError
-from hsengine.base.files import explaining, filling, replacing, write_text
+from hsengine.base.files import explaining, replacing, write_text
+from hsengine.base.filling import filling
 from hstasks.lenses.layout import BANDS, BLIND, BUCKETS, LENS_VALUES, NONLENS_VALUES, PARAMETERS, UNKNOWN, Bucket
 from hstasks.lenses.sky import objects as sky
 from hstasks.lenses.sky import released

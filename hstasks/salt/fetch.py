@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from hsengine.base.errors import UserError
+from hsengine.base.filling import begun
 from hstasks.images import fetch
 from hstasks.salt.layout import IMAGES, TEST, TRAIN, find
 
@@ -28,7 +29,7 @@ def run(to: str | os.PathLike[str] = "data", *, again: bool = False) -> str:
         UserError: the data are there already; or see `hstasks.images.fetch.competition`.
     """
     root = Path(to)
-    if not again and (root / TRAIN / IMAGES).is_dir():
+    if not again and begun(root) is None and (root / TRAIN / IMAGES).is_dir():
         raise UserError(f"{root} holds training tiles already: nothing was fetched; --again fetches them anew.")
     fetch.competition(COMPETITION, root, _ARCHIVES, again=again)
     tiles = find(root).tiles

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from hsengine.base import tables
 from hsengine.base.errors import UserError
+from hsengine.base.filling import check_filled
 from hsengine.base.wording import close_matches
 from hstasks.images import readers
 
@@ -71,9 +72,10 @@ def root_of(folder: str | os.PathLike[str]) -> Path:
     """The folder that holds `train`: the data folder, or the unpacked bundle in it.
 
     Raises:
-        UserError: there is none; says what to unzip where.
+        UserError: there is none, says what to unzip where; or a run that was to fill it did not end.
     """
     place = Path(folder)
+    check_filled(place)
     for root in (place, place / _BUNDLE):
         if (root / TRAIN / IMAGES).is_dir():
             return root

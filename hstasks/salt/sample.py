@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hsengine.base.errors import UserError
-from hsengine.base.files import filling, replacing
+from hsengine.base.files import replacing
+from hsengine.base.filling import filling
 from hsengine.base.png import encoded
 from hstasks.salt import layout
 from hstasks.salt.rle import TILE, rle_encode

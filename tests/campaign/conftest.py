@@ -8,13 +8,16 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from killing import KILLED
 from spoiling import CAMPAIGN, TRIED
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """How long each reader was tried in a campaign."""
-    if CAMPAIGN and TRIED:
+    """How long each reader was tried in a campaign, and how many runs were killed."""
+    if CAMPAIGN and (TRIED or KILLED):
         terminalreporter.section("tried")
+    for name, count in KILLED.items() if CAMPAIGN else ():
+        terminalreporter.line(f"{name}: killed {count} times")
     for name, (seconds, examples) in TRIED.items() if CAMPAIGN else ():
         terminalreporter.line(f"{name}: {seconds:.0f} s, {examples:,} spoiled files")
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +19,10 @@ from hsmodels.testing import project
 
 
 class Verb(NamedTuple):
-    """What is killed: in which project, the line, what is taken away before it, and a file that the clock decides."""
+    """What is killed: in which project, the line, what is taken away before it, and a file that the clock decides.
+
+    In the line, KAGGLE is the address of a stand-in for Kaggle.
+    """
 
     project: str
     line: str
@@ -56,19 +60,25 @@ def _small(challenge: str) -> Any:
     return __import__(f"small_{challenge}")
 
 
+_CUBES: dict[str, Any] = {
+    "track": 2,
+    "model": "example",
+    "models": {"example": {"width": 4}},
+    "residual": "none",
+    "stripes": False,
+    "train": {"epochs": 2, "batch_size": 2, "warmup_epochs": 0},
+    "machine": {"trackers": [], "state_minutes": 0.001},
+    "evaluate": {"pictures": 1, "baselines": False},
+}
+
+
 def _cubes(folder: Path) -> None:
     project(2)
-    content = {
-        "track": 2,
-        "model": "example",
-        "models": {"example": {"width": 4}},
-        "residual": "none",
-        "stripes": False,
-        "train": {"epochs": 2, "batch_size": 2, "warmup_epochs": 0},
-        "machine": {"trackers": [], "state_minutes": 0.001},
-        "evaluate": {"pictures": 1, "baselines": False},
-    }
-    _written("params.yaml", content)
+    _written("params.yaml", _CUBES)
+    _written("plain.yaml", _CUBES | {"smote": {"balance": "max"}})
+    _places_for_new()
+    Path("kaggle").mkdir()
+    Path("kaggle/kaggle.json").write_text('{"username": "ada", "key": "secret"}')
     Path("recipes").mkdir()
     Path("recipes/short.yaml").write_text("# A short training.\ntrain: {epochs: 1}\n")
     for number, name in enumerate(("good", "other")):
@@ -77,14 +87,81 @@ def _cubes(folder: Path) -> None:
     torch.save(zoo.build("mst_plus_plus_up", n_feat=4, stage=1).state_dict(), "published.pth")
 
 
+def _places_for_new() -> None:
+    """An empty folder, and a git repository with another."""
+    Path("empty").mkdir()
+    Path("repository/empty").mkdir(parents=True)
+    _call("git", "init", "-q", "repository")
+
+
+def _call(*command: str) -> None:
+    subprocess.run(command, check=True, capture_output=True)
+
+
+_STAGE = """\
+import json, pathlib
+from ruamel.yaml import YAML
+params = YAML(typ="safe").load(pathlib.Path("params.yaml"))
+pathlib.Path("outputs/model").mkdir(parents=True, exist_ok=True)
+pathlib.Path("outputs/model/weights").write_bytes(bytes(10_000))
+value = params["train"]["lr"] * (1 + params["seed"])
+pathlib.Path("outputs/metrics.json").write_text(json.dumps({name: value for name in ("SSC", "score")}))
+"""
+_VARIANTS = {"variants": {"slow": {"train.lr": 0.001}, "fast": {"train.lr": 0.01}}}
+_SEARCH = {"search": {"trials": 2, "space": {"train.lr": {"low": 0.001, "high": 0.01}}, "pruner": "none"}}
+
+
+def _studies(content: dict[str, Any], measure: str) -> None:
+    """A project of git and DVC whose only stage takes no time, with a study and a search."""
+    _written("params.yaml", {"seed": 1, **content})
+    Path("stage.py").write_text(_STAGE)
+    stage = {
+        "cmd": "python stage.py",
+        "deps": ["stage.py"],
+        "params": ["seed", "train.lr"],
+        "outs": ["outputs/model"],
+        "metrics": [{"outputs/metrics.json": {"cache": False}}],
+    }
+    _written("dvc.yaml", {"stages": {"evaluate": stage}})
+    Path("studies").mkdir()
+    about = {"measure": measure, "direction": "max"}
+    _written("studies/two.yaml", {"name": "two", **about, **_VARIANTS})
+    _written("studies/search.yaml", {"name": "search", **about, **_SEARCH})
+    Path(".gitignore").write_text("/state\n/outputs/model\n")
+    _call("git", "init", "-q", ".")
+    for key in ("user.name", "user.email"):
+        _call("git", "config", key, "ada")
+    _call(sys.executable, "-m", "dvc", "init", "-q")
+    _call("git", "add", "-A")
+    _call("git", "commit", "-q", "-m", "begin")
+
+
+def _cube_studies(folder: Path) -> None:
+    _studies(_CUBES, "SSC")
+
+
+def _salt_studies(folder: Path) -> None:
+    _studies({"challenge": "salt", **_small("salt").SMALL}, "score")
+
+
 def _salt(folder: Path) -> None:
-    from hstasks.salt import sample
+    from hstasks.salt import fetch, sample
 
     content = {"challenge": "salt", **_small("salt").SMALL}
     _written("params.yaml", content)
     confident = {"models": ["first"], "confidence": 0.0, "confidence_small": 0.0, "most": 1.0}
     _written("pseudo.yaml", content | {"pseudo": confident})
     sample.run(folder / "data", train=40, test=12, seed=3)
+    _places_for_new()
+    # Kaggle's client takes what it has fetched before: nothing goes over the network.
+    competitions = folder / "kaggle" / "competitions"
+    files = competitions / fetch.COMPETITION
+    files.mkdir(parents=True)
+    for part in ("train", "test"):
+        shutil.make_archive(str(files / part), "zip", folder / "data" / part)
+    for table in (folder / "data").glob("*.csv"):
+        shutil.copy(table, files)
+    (competitions / f"{fetch.COMPETITION}.complete").touch()
 
 
 def _landcover(folder: Path) -> None:
@@ -122,7 +199,9 @@ def _tasks(*verbs: str) -> tuple[str, ...]:
 
 
 PROJECTS = {
-    "cubes": Project(_cubes, ("hsmodels train", "hsmodels evaluate")),
+    "cubes": Project(_cubes, ("hsdata smote plan --params plain.yaml", "hsmodels train", "hsmodels evaluate")),
+    "studies": Project(_cube_studies, ()),
+    "salt studies": Project(_salt_studies, ()),
     "salt": Project(_salt, _tasks("catalog", "mosaic", "split", "train", "evaluate")),
     "landcover": Project(
         _landcover, _tasks("catalog", "split", "replicate", "relabel", "train", "evaluate", "aggregate")
@@ -148,6 +227,8 @@ VERBS = {
     "render": Verb("cubes", "hsdata render --workers 1"),
     "index": Verb("cubes", "hsdata index", "derived/index"),
     "smote plan": Verb("cubes", "hsdata smote plan"),
+    "smote generate": Verb("cubes", "hsdata smote generate --workers 1"),
+    "fetch": Verb("cubes", "hsdata fetch --track 2 --to made --base-url KAGGLE"),
     "merge": Verb("cubes", "hsdata merge made --copy --workers 1"),
     "train": Verb("cubes", "hsmodels train", _TRAINED),
     "evaluate": Verb("cubes", "hsmodels evaluate"),
@@ -163,6 +244,11 @@ VERBS = {
     "import-checkpoint": Verb("cubes", "hsmodels import-checkpoint published.pth --to made"),
     "code": Verb("cubes", "hsmodels code"),
     "new": Verb("cubes", "hsmodels new made", varying="index"),
+    "new in an empty folder": Verb("cubes", "hsmodels new empty", varying="index"),
+    "new in a repository": Verb("cubes", "hsmodels new repository/made", varying="index"),
+    "new in a repository's folder": Verb("cubes", "hsmodels new repository/empty", varying="index"),
+    "study": Verb("studies", "hsmodels study run studies/two.yaml"),
+    "search": Verb("studies", "hsmodels study run studies/search.yaml"),
     "salt sample": Verb("salt", "hstasks sample made"),
     "salt catalog": Verb("salt", "hstasks catalog", "derived/catalog.csv"),
     "salt mosaic": Verb("salt", "hstasks mosaic", "derived/mosaic.csv"),
@@ -213,4 +299,9 @@ VERBS = {
     "biomass predict": Verb("biomass", "hstasks predict --input data/test --output made --device cpu"),
     "tasks code": Verb("salt", "hstasks code"),
     "tasks new": Verb("salt", "hstasks new salt made", varying="index"),
+    "tasks new in an empty folder": Verb("salt", "hstasks new salt empty", varying="index"),
+    "tasks new in a repository": Verb("salt", "hstasks new salt repository/made", varying="index"),
+    "salt fetch": Verb("salt", "hstasks fetch --to made"),
+    "tasks study": Verb("salt studies", "hstasks study run studies/two.yaml"),
+    "tasks search": Verb("salt studies", "hstasks study run studies/search.yaml"),
 }

@@ -5,6 +5,7 @@ A run is ended by the clock, or just before its n-th change of a file. As a prog
 
 import atexit
 import contextlib
+import ctypes
 import gc
 import importlib
 import json
@@ -19,6 +20,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -35,14 +37,22 @@ _LIBRARIES = (
 )
 _CHANGES = ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.symlink", "os.truncate", "os.utime")
 _ENDS_AFTER = 300.0
+KILLED: Counter[str] = Counter()
+"""How many runs were killed before they ended, by verb."""
+# PR_SET_CHILD_SUBREAPER of Linux.
+_ADOPT = 36
 
 
 @dataclass(frozen=True)
 class Moment:
-    """When a run is killed: at the latest after so many seconds, or before its so-manieth change of a file."""
+    """When a run is killed: at the latest after so many seconds, or before its so-manieth change of a file.
+
+    With all that it started, as by a power cut; or but for what it took out of its group of processes, as by a user.
+    """
 
     seconds: float = _ENDS_AFTER
     change: int = 0
+    all: bool = True
 
 
 @dataclass(frozen=True)
@@ -85,9 +95,11 @@ def moments(undisturbed: Run, count: int, draw: random.Random) -> Iterator[Momen
     """Half before changes of files, spread over all and the last among them; half by the clock, half of them late."""
     changes = count - count // 2 if undisturbed.changes else 0
     for number in range(changes):
-        yield Moment(change=max(1, round(undisturbed.changes * (number + draw.random()) / changes)))
+        change = max(1, round(undisturbed.changes * (number + draw.random()) / changes))
+        yield Moment(change=change, all=number % 2 == 0)
     for number in range(count - changes):
-        yield Moment(seconds=undisturbed.seconds * draw.uniform(0.85 if number % 2 else 0.05, 1.0))
+        seconds = undisturbed.seconds * draw.uniform(0.85 if number % 2 else 0.05, 1.0)
+        yield Moment(seconds=seconds, all=number % 4 < 2)
 
 
 def _serve() -> None:
@@ -101,6 +113,8 @@ def _serve() -> None:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
     gc.freeze()
+    # What a run leaves behind comes to this process when it ends.
+    ctypes.CDLL(None, use_errno=True).prctl(_ADOPT, 1, 0, 0, 0)
     for request in sys.stdin:
         answer = _copied(**json.loads(request))
         if answer is None:
@@ -109,7 +123,7 @@ def _serve() -> None:
     os._exit(0)
 
 
-def _copied(line: str, folder: str, seconds: float, change: int) -> Run | None:
+def _copied(line: str, folder: str, seconds: float, change: int, all: bool) -> Run | None:
     with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as counted:
         began = time.monotonic()
         child = os.fork()
@@ -121,12 +135,26 @@ def _copied(line: str, folder: str, seconds: float, change: int) -> Run | None:
             os.killpg(child, signal.SIGKILL)
         os.close(watched)
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        # What it started ends with it.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(child, signal.SIGKILL)
+        if code >= 0 or all:
+            _end_all()
         took = time.monotonic() - began
         said.seek(0)
         return Run(code, said.read().decode(errors="replace"), took, os.fstat(counted.fileno()).st_size)
+
+
+def _end_all() -> None:
+    """End what runs have left behind, and see that it has ended."""
+    import psutil
+
+    while left := psutil.Process().children(recursive=True):
+        for process in left:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+        for process in left:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(process.pid, 0)
 
 
 def _become(line: str, folder: str, change: int, said: int, counted: int) -> None:
@@ -134,6 +162,7 @@ def _become(line: str, folder: str, change: int, said: int, counted: int) -> Non
     os.setpgid(0, 0)
     os.chdir(folder)
     os.environ["HYPEROBJECT_STATE"] = f"{folder}/state"
+    os.environ["KAGGLE_CONFIG_DIR"], os.environ["KAGGLEHUB_CACHE"] = f"{folder}/kaggle", f"{folder}/kaggle"
     quiet = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1):
         os.dup2(quiet, stream)

@@ -2,12 +2,14 @@
 
 import random
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from kill_projects import PROJECTS, VERBS, made
-from killing import Moment, Run, Runs, moments
+from killing import KILLED, ROOT, Moment, Run, Runs, moments
 from spoiling import CAMPAIGN
 
 from hstasks import challenge
@@ -16,7 +18,7 @@ KILLS = 20 if CAMPAIGN else 1
 # Where every test counts.
 _ALWAYS = ("import", "convert anew", "merge", "train", "salt evaluate")
 # Of the challenges: they ask the network, or write nothing.
-_APART = ("fetch", "leaderboard", "baselines", "leak")
+_APART = ("leaderboard", "baselines", "leak")
 
 
 @pytest.fixture(scope="module")
@@ -40,19 +42,40 @@ def sound(runs: Runs, place: Path) -> Callable[[str], Path]:
     return of
 
 
+@pytest.fixture(scope="module")
+def kaggle() -> Iterator[str]:
+    """The address of a stand-in for Kaggle."""
+    sys.path.insert(0, str(ROOT / "tests/hsdata"))
+    from stand_in_kaggle import FILES, archive, served
+
+    with served() as server:
+        server.content = archive(FILES)
+        yield server.url
+
+
 def contents(folder: Path, varying: str) -> dict[str, bytes]:
-    """The bytes of all files but the saved states, and names alone of those that say how long a run took."""
+    """The bytes of all files but the saved states, and names alone of those that say how long a run took.
+
+    Of git and DVC it is the experiments' files, and what studies have left.
+    """
     files = [file for file in sorted(folder.rglob("*")) if file.is_file()]
     named = {file.relative_to(folder).as_posix(): file for file in files}
-    found = {name: file for name, file in named.items() if not name.startswith("state/")}
-    return {name: b"" if file.name == varying else file.read_bytes() for name, file in found.items()}
+    found = {name: file for name, file in named.items() if not name.startswith(("state/", ".git/", ".dvc/tmp/"))}
+    bytes_of = {name: b"" if file.name == varying else file.read_bytes() for name, file in found.items()}
+    bytes_of |= {name: b"" for name in named if name.startswith(".dvc/tmp/studies/") or name.endswith(".lock")}
+    if (folder / ".git").is_dir():
+        form = "--format=%(refname:lstrip=4) %(tree)"
+        listing = subprocess.check_output(["git", "for-each-ref", form, "refs/exps"], cwd=folder, text=True)
+        bytes_of |= {f"experiment {line}": b"" for line in listing.splitlines()}
+    return bytes_of
 
 
 @pytest.mark.parametrize("name", VERBS if CAMPAIGN else _ALWAYS)
 def test_a_killed_run_is_taken_up_by_the_next(
-    name: str, runs: Runs, sound: Callable[[str], Path], tmp_path: Path
+    name: str, runs: Runs, sound: Callable[[str], Path], kaggle: str, tmp_path: Path
 ) -> None:
     verb, draw, folder = VERBS[name], random.Random(name), tmp_path / "project"
+    line = verb.line.replace("KAGGLE", kaggle)
 
     def ended(moment: Moment | None) -> Run:
         """The last run: the first, or the one after a killed one."""
@@ -61,8 +84,8 @@ def test_a_killed_run_is_taken_up_by_the_next(
         for path in verb.gone.split():
             shutil.rmtree(folder / path) if (folder / path).is_dir() else (folder / path).unlink()
         if moment is not None:
-            runs.run(verb.line, folder, moment)
-        return runs.run(verb.line, folder)
+            KILLED[name] += runs.run(line, folder, moment).code < 0
+        return runs.run(line, folder)
 
     undisturbed = ended(None)
     assert undisturbed.code == 0, undisturbed.said

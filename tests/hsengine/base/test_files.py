@@ -139,35 +139,3 @@ def test_a_place_under_a_file_or_a_link_to_itself_is_explained(tmp_path, parent)
     (tmp_path / "loop").symlink_to("loop")
     with pytest.raises(UserError, match="name another place"):
         files.write_text(tmp_path / parent / "inner" / "new", "x")
-
-
-def _filled(folder, what="seed 0", names=(), *, force=False, ends=True):
-    with files.filling(folder, what, names, force=force):
-        files.write_text(folder / "a.txt", what)
-        if not ends:
-            raise KeyboardInterrupt
-        files.write_text(folder / "b.txt", what)
-
-
-def test_a_folder_that_a_killed_run_began_to_fill_is_filled_by_the_same_run(tmp_path):
-    folder = tmp_path / "data"
-    with pytest.raises(KeyboardInterrupt):
-        _filled(folder, ends=False)
-    with pytest.raises(UserError, match=r"holds a\.txt of a run that did not end and made other files \(seed 0\)"):
-        _filled(folder, "seed 1")
-    _filled(folder)
-    assert {path.name for path in folder.iterdir()} == {"a.txt", "b.txt"}
-
-
-def test_a_folder_that_holds_files_is_not_filled_without_force(tmp_path):
-    (tmp_path / "a.txt").write_text("mine")
-    (tmp_path / "notes").write_text("mine")
-    with pytest.raises(UserError, match=r"holds a\.txt, notes already"):
-        _filled(tmp_path)
-    with pytest.raises(UserError, match=r"holds a\.txt already"):
-        _filled(tmp_path, names=("a.txt", "b.txt"))
-    assert (tmp_path / "a.txt").read_text() == "mine"
-    _filled(tmp_path, force=True)
-    assert {path.name for path in tmp_path.iterdir()} == {"a.txt", "b.txt", "notes"}
-    with pytest.raises(UserError, match="is a file"):
-        _filled(tmp_path / "notes")
