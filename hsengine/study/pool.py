@@ -22,6 +22,8 @@ from hsengine.study.plan import Experiment
 from hsengine.study.snapshot import Snapshot
 
 _PAUSE = 0.5
+# Begins the names of copies that are being removed; no experiment's does.
+_GONE = "."
 _SHELLS = ("sh", "bash", "dash", "zsh", "ksh", "fish")
 
 Say = Callable[[str], None]
@@ -48,11 +50,9 @@ class Pool:
         self._running: set[str] = set()
 
     def __enter__(self) -> Pool:
-        # What a study left that was killed.
-        for copy in _copies().glob("*"):
-            if not experiments.is_running(copy.name):
-                self._snapshot.collect(copy, copy.name)
-                shutil.rmtree(copy, ignore_errors=True)
+        for copy in _left():
+            self._snapshot.collect(copy, copy.name)
+            _remove(copy)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *exception: object) -> None:
@@ -97,7 +97,7 @@ class Pool:
                 return self._snapshot.collect(copy, name)
             finally:
                 self._running.discard(name)
-                shutil.rmtree(copy, ignore_errors=True)
+                _remove(copy)
 
     def _process(self, experiment: Experiment, project: Path, log: IO[bytes], watch: Watch | None) -> None:
         process = subprocess.Popen(
@@ -145,8 +145,29 @@ def failure(name: str) -> str:
     return f"{reason(text)} (see {file})"
 
 
+def clear() -> None:
+    """Remove the copies that a study left which was killed, for whoever finds that its experiments are done."""
+    for copy in _left():
+        _remove(copy)
+
+
 def _copies() -> Path:
     return experiments.folder() / "copies"
+
+
+def _left() -> list[Path]:
+    """The copies in which nothing runs."""
+    return [copy for copy in sorted(_copies().glob("*")) if not experiments.is_running(copy.name)]
+
+
+def _remove(copy: Path) -> None:
+    """Remove a copy; what is left of it when this is killed is taken for no experiment's."""
+    gone = copy.with_name(f"{_GONE}{copy.name.removeprefix(_GONE)}")
+    if copy != gone:
+        shutil.rmtree(gone, ignore_errors=True)
+        with contextlib.suppress(FileNotFoundError):
+            copy.rename(gone)
+    shutil.rmtree(gone, ignore_errors=True)
 
 
 def _held(log: IO[bytes]) -> bool:

@@ -11,7 +11,7 @@ from hsengine.base.errors import UserError
 from hsengine.base.wording import listed, some
 from hsengine.study import experiments
 from hsengine.study.plan import Experiment, Plan
-from hsengine.study.pool import Pool, Say, failure
+from hsengine.study.pool import Pool, Say, clear, failure
 from hsengine.study.snapshot import Snapshot
 
 
@@ -61,7 +61,9 @@ def run(plan: Plan, *, jobs: int, say: Say) -> Outcome:
     new = missing(plan, wanted)
     say(f"{len(wanted)} experiments: {len(wanted) - len(new)} done, {len(new)} to run")
     good: dict[str, bool] = {}
-    if new:
+    if not new:
+        clear()
+    else:
         for note in notes():
             say(note)
         with tqdm(total=len(new), desc=plan.study.name, unit="experiment", disable=None) as bar:

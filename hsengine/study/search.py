@@ -23,7 +23,7 @@ from hsengine.study import plan as plans
 from hsengine.study.experiments import Status
 from hsengine.study.file import Range, Search
 from hsengine.study.plan import Experiment, Plan
-from hsengine.study.pool import Pool, Say, failure
+from hsengine.study.pool import Pool, Say, clear, failure
 from hsengine.study.run import Outcome, check, going_on, missing, notes
 from hsengine.study.snapshot import Snapshot
 
@@ -86,7 +86,9 @@ class _Searching:
         """Take over what is known of earlier trials, and run what is left."""
         waiting = self._resume()
         self.say(f"{self.search.trials} trials: {self.search.trials - len(waiting)} ended, {len(waiting)} to run")
-        if waiting:
+        if not waiting:
+            clear()
+        else:
             for note in notes():
                 self.say(note)
             try:

@@ -44,6 +44,10 @@ class Snapshot:
         Raises:
             UserError: git or DVC refuses.
         """
+        # Files that were touched or copied, and not changed, look changed to a stash, which then fails without a word.
+        git("update-index", "-q", "--refresh")
+        # A stash takes files that were touched or copied, and not changed, for changed ones, and fails without a word.
+        git("update-index", "-q", "--refresh")
         return cls(
             must("git", "rev-parse", "HEAD"),
             must("git", "stash", "create"),
@@ -93,7 +97,8 @@ class Snapshot:
     def collect(self, root: Path, name: str) -> bool:
         """Fetch an experiment from a copy, and whether it has ended there with a result."""
         place = self.reference(name)
-        if not (root / ".git").is_dir() or git("rev-parse", "--verify", "-q", place, folder=root) is None:
+        # Named, since git looks further up where a killed run left half of a repository.
+        if git(f"--git-dir={root / '.git'}", "rev-parse", "--verify", "-q", place) is None:
             return False
         must("git", "fetch", "-q", "--no-write-fetch-head", "--no-auto-gc", str(root.resolve()), f"{place}:{place}")
         return True

@@ -1,4 +1,5 @@
 import fcntl
+import os
 import shutil
 import signal
 import subprocess
@@ -87,6 +88,13 @@ def test_experiments_start_from_the_files_as_they_were_when_the_study_began(proj
     assert calls.git("show", f"{experiments.finished()['s-a'][1]}:new.txt") is None
 
 
+def test_files_that_were_touched_are_no_changes(project):
+    os.utime("offset.txt", (0, 0))
+    assert Snapshot.take().changes == ""
+    Path("offset.txt").write_text("5")
+    assert Snapshot.take().changes
+
+
 @pytest.mark.parametrize("depth", [None, 1])
 def test_a_clone_that_is_shallow_or_not_makes_copies(project, tmp_path, monkeypatch, depth, helpers):
     git = helpers.git
@@ -144,6 +152,20 @@ def test_a_study_that_was_killed_leaves_results_and_nothing_in_the_way(project):
     outcome, _ = _run(project, "name: s\nvariants: {a: {train.lr: 0.25, sleep: 1.5}, b: {train.lr: 0.5}}\n")
     assert outcome.failed == []
     assert (_gain("s-a"), _gain("s-b")) == (0.25, 0.5)
+    assert not list(COPIES.iterdir())
+
+
+def test_copies_that_a_killed_study_left_half_removed_go_with_the_next_run(project):
+    text = "name: s\nvariants: {a: {train.lr: 0.25}}\n"
+    _run(project, text)
+    for left in ("s-a", ".s-a"):
+        (COPIES / left / ".git").mkdir(parents=True)
+        outcome, said = _run(project, text)
+        assert outcome.done == ["s-a"] and said == ["1 experiments: 1 done, 0 to run"]
+        assert not list(COPIES.iterdir())
+    # What is left of its repository is not looked for in the user's.
+    (COPIES / "s-a" / ".git").mkdir(parents=True)
+    assert _run(project, "name: s\nvariants: {a: {train.lr: 0.25}, b: {train.lr: 0.5}}\n")[0].done == ["s-a", "s-b"]
     assert not list(COPIES.iterdir())
 
 
