@@ -18,6 +18,7 @@ import torch
 from numba import njit
 from torch import Tensor
 
+from hsengine.base.files import file_hash
 from hsmodels.score.operations import SAM_EPSILON, SID_EPSILON, Found, Incoming, Spectra, loaded
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -36,11 +37,16 @@ _SAM_EPSILON: Final = SAM_EPSILON
 # Of a float32: bits after the exponent, and the bits of 2/3, about which a mantissa lies within a third.
 _MANTISSA: Final = np.int32(23)
 _TWO_THIRDS: Final = np.int32(0x3F2AAAAB)
+# Of this file, as it decides the machine code.
+_SOURCE: Final = file_hash(__file__)
 
 
-def _compiled(function: Function) -> Function:
+def _compiled(function: Function, **options: Any) -> Function:
     """The function in machine code; sums may be taken in any order, but NaN and infinity stay what they are."""
-    options: Any = {"nogil": True, "fastmath": {"reassoc", "contract", "nsz", "arcp"}, "error_model": "numpy"}
+    # Names the kept files. Their list is written before they are: who is killed or reads in between would take what an
+    # earlier source has left under the same name.
+    function.__qualname__ += f"_{_SOURCE}"
+    options |= {"nogil": True, "fastmath": {"reassoc", "contract", "nsz", "arcp"}, "error_model": "numpy"}
     try:
         made: Function = njit(cache=True, **options)(function)
     except RuntimeError:
@@ -49,7 +55,16 @@ def _compiled(function: Function) -> Function:
     return made
 
 
-@_compiled
+def _part_of(function: Function) -> Function:
+    """A function that becomes part of those that call it.
+
+    Called as a function of its own it would be there twice, and a process that compiles would sum in another order
+    than one that finds the kept code: which of the two is called is the linker's choice.
+    """
+    return _compiled(function, inline="always")
+
+
+@_part_of
 def _positive(value: Any, bend: Any, smooth: bool) -> Any:
     """max(value, 0), or (value + sqrt(value² + bend)) / 2."""
     if smooth:
@@ -57,7 +72,7 @@ def _positive(value: Any, bend: Any, smooth: bool) -> Any:
     return max(value, _ZERO)
 
 
-@_compiled
+@_part_of
 def _part(bits: Any, mantissas: Any, size: int) -> None:
     """Take the exponents out of floats, given as their bits, and leave them there; the mantissas are bits too.
 
@@ -69,7 +84,7 @@ def _part(bits: Any, mantissas: Any, size: int) -> None:
         bits[i] = exponent
 
 
-@_compiled
+@_part_of
 def _logarithm(mantissa: Any, exponent: Any) -> Any:
     """ln(mantissa · 2^exponent) for a mantissa within a third of 1, as 2 artanh((m - 1) / (m + 1)), 2e-8 off."""
     ratio = (mantissa - _ONE) / (mantissa + _ONE)
@@ -78,7 +93,7 @@ def _logarithm(mantissa: Any, exponent: Any) -> Any:
     return _TWO * ratio * series + np.float32(exponent) * _LN2
 
 
-@_compiled
+@_part_of
 def _sums(a: Any, b: Any, bend: Any, smooth: bool, start: int, size: int, sums: Any) -> None:
     """Of a block's pixels Σ max(a, 0), Σ max(b, 0), Σ a² and Σ b² into the rows of `sums` (4, block)."""
     sums[:] = _ZERO
@@ -93,7 +108,7 @@ def _sums(a: Any, b: Any, bend: Any, smooth: bool, start: int, size: int, sums: 
             square_b[i] += y * y
 
 
-@_compiled
+@_part_of
 def _inverted(sums: Any, size: int, inverse: Any) -> None:
     """1 / (Σa + ε), 1 / (Σb + ε), 1 / |a| and 1 / |b| of `_sums`."""
     for i in range(size):
@@ -103,7 +118,7 @@ def _inverted(sums: Any, size: int, inverse: Any) -> None:
         inverse[3, i] = _ONE / np.sqrt(max(sums[3, i], _TINY))
 
 
-@_compiled
+@_part_of
 def _errors(a: Any, b: Any, masks: Any, start: int, size: int, errors: Any) -> None:
     """Add a block's Σ (b - a)² and Σ a of each band, under each mask, to `errors` (2, max(masks, 1), bands)."""
     for band in range(a.shape[0]):
@@ -127,7 +142,7 @@ def _errors(a: Any, b: Any, masks: Any, start: int, size: int, errors: Any) -> N
             errors[1, mask, band] += total
 
 
-@_compiled
+@_part_of
 def _colours(a: Any, b: Any, seen: Any, first: int, start: int, size: int, rgb: Any) -> None:
     """Linear sRGB of a block's `a`, and of b - a, into `rgb` (6, block)."""
     rgb[:] = _ZERO
@@ -318,7 +333,7 @@ def pulling_back(pair: Spectra, incoming: Incoming, result: Tensor) -> Callable[
 
     def pull_back(at: slice) -> None:
         start, cubes = _in_place(at, pair.truth, pair.prediction)
-        first, (made,) = _in_place(at, result, read=False)
+        first, made = _to_fill(at, result)
         of = (
             incoming.sam[:, at].double(),
             incoming.sid[:, at].double(),
@@ -344,13 +359,18 @@ def _to_colours(pair: Spectra) -> tuple[slice, Any]:
     return visible, pair.colour[:, visible].float().contiguous().numpy()
 
 
-def _in_place(at: slice, *cubes: Tensor, read: bool = True) -> tuple[int, Sequence[Tensor]]:
-    """Cubes (B, bands, n) as float32, each band's pixels one after the other, and the place of the slice in them.
-
-    They are the cubes themselves where all are so already, and copies of the slice, or memory like it, where not.
-    """
-    if all(cube.dtype == torch.float32 and cube.is_contiguous() for cube in cubes):
+def _in_place(at: slice, *cubes: Tensor) -> tuple[int, Sequence[Tensor]]:
+    """The place of the slice in cubes (B, bands, n) of the kernels' form: the cubes themselves, or copies of it."""
+    if all(map(_is_plain, cubes)):
         return at.start, cubes
-    if read:
-        return 0, [loaded(cube, at, torch.float32).contiguous() for cube in cubes]
-    return 0, [torch.empty(cube[:, :, at].shape) for cube in cubes]
+    return 0, [loaded(cube, at, torch.float32).contiguous() for cube in cubes]
+
+
+def _to_fill(at: slice, result: Tensor) -> tuple[int, Tensor]:
+    """The place of the slice in a result (B, bands, n) of the kernels' form: the result itself, or memory for it."""
+    return (at.start, result) if _is_plain(result) else (0, torch.empty(result[:, :, at].shape))
+
+
+def _is_plain(cube: Tensor) -> bool:
+    """Whether a cube is as the kernels walk over it: float32, each band's pixels one after the other."""
+    return cube.dtype == torch.float32 and cube.is_contiguous()

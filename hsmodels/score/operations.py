@@ -68,6 +68,18 @@ class Found(NamedTuple):
     rgb: Tensor
     errors: Tensor
 
+    @classmethod
+    def empty(cls, pair: Spectra, pixels: int) -> Found:
+        """Room for so many pixels of a pair."""
+        batch, bands, _ = pair.truth.shape
+        masks = 1 if pair.weights is None else pair.weights.shape[1]
+        device = pair.truth.device
+        return cls(
+            torch.empty(batch, 4, pixels, dtype=pair.dtype, device=device),
+            torch.empty(batch, 6, pixels, dtype=pair.dtype, device=device),
+            torch.zeros(batch, 2, masks, bands, dtype=torch.float64, device=device),
+        )
+
 
 class Incoming(NamedTuple):
     """Gradients in what is found, see `hsmodels.score.spectral.SpectralMaps`: sam and sid (B, n), squared (B, bands)

@@ -101,18 +101,10 @@ def strips(truth: Tensor) -> list[slice]:
 
 def comparing(pair: operations.Spectra) -> Callable[[slice], SpectralMaps]:
     """What makes the maps of one of the `strips` of a pair, in any thread."""
-    batch, bands, _ = pair.truth.shape
-    masks = 1 if pair.weights is None else pair.weights.shape[1]
-    dtype, device = pair.dtype, pair.truth.device
     write = _means(pair).comparing(pair)
 
     def compare(at: slice) -> SpectralMaps:
-        pixels = at.stop - at.start
-        found = operations.Found(
-            torch.empty(batch, 4, pixels, dtype=dtype, device=device),
-            torch.empty(batch, 6, pixels, dtype=dtype, device=device),
-            torch.zeros(batch, 2, masks, bands, dtype=torch.float64, device=device),
-        )
+        found = operations.Found.empty(pair, at.stop - at.start)
         write(at, found)
         one, other, chord, divergence = (found.values[:, k : k + 1] for k in range(4))
         gap, _ = operations.cosine_gap(chord, (one, other))

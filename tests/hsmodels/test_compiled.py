@@ -1,8 +1,10 @@
 """What the processor's compiled functions find in spectra is what PyTorch's operations find."""
 
+import os
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hsengine.base.files import file_hash
 from hsmodels.score import compiled, operations
 from hsmodels.score.measure import colour_matrix
 
@@ -31,16 +34,6 @@ def in_float64(given: operations.Spectra) -> operations.Spectra:
     return replace(given, truth=given.truth.double(), prediction=given.prediction.double())
 
 
-def empty(given: operations.Spectra, dtype: torch.dtype) -> operations.Found:
-    batch, bands, pixels = given.truth.shape
-    masks = 1 if given.weights is None else given.weights.shape[1]
-    return operations.Found(
-        torch.empty(batch, 4, pixels, dtype=dtype),
-        torch.empty(batch, 6, pixels, dtype=dtype),
-        torch.zeros(batch, 2, masks, bands, dtype=torch.float64),
-    )
-
-
 @settings(max_examples=40, deadline=None)
 @given(
     batch=st.integers(1, 2),
@@ -54,10 +47,10 @@ def test_a_comparison_is_that_of_the_operations(
     batch: int, pixels: int, masks: int, floor: float, dark: bool, seed: int
 ) -> None:
     spectra = pair(batch, pixels, seed, masks, floor, dark)
-    found, expected = empty(spectra, torch.float32), empty(spectra, torch.float64)
-    whole = slice(0, pixels)
+    precise, whole = in_float64(spectra), slice(0, pixels)
+    found, expected = (operations.Found.empty(one, pixels) for one in (spectra, precise))
     compiled.comparing(spectra)(whole, found)
-    operations.comparing(in_float64(spectra))(whole, expected)
+    operations.comparing(precise)(whole, expected)
     for made, true in zip(found, expected, strict=True):
         # What has no size of its own, as the divergence of spectra at the floor, has the digits of the largest.
         most = true.abs().amax(dim=(0, 2), keepdim=True)
@@ -95,7 +88,7 @@ def test_cubes_of_other_types_and_layouts_are_compared_alike(dtype: torch.dtype)
     at = slice(100, 250)
     made = []
     for one in (other, plain):
-        found = empty(pair(2, 150, seed=1, masks=1), torch.float32)
+        found = operations.Found.empty(one, at.stop - at.start)
         compiled.comparing(one)(at, found)
         made.append(found)
     for one, two in zip(*made, strict=True):
@@ -109,10 +102,40 @@ def test_logarithms_are_right_over_the_whole_range() -> None:
     prediction = truth.clone()
     truth[0, 0], prediction[0, 0] = torch.from_numpy(np.sqrt(ratios)), torch.from_numpy(1.0 / np.sqrt(ratios))
     spectra = operations.Spectra(truth, prediction, colour_matrix(61, None))
-    found, expected = empty(spectra, torch.float32), empty(spectra, torch.float64)
-    compiled.comparing(spectra)(slice(0, len(ratios)), found)
-    operations.comparing(in_float64(spectra))(slice(0, len(ratios)), expected)
+    precise, whole = in_float64(spectra), slice(0, len(ratios))
+    found, expected = (operations.Found.empty(one, len(ratios)) for one in (spectra, precise))
+    compiled.comparing(spectra)(whole, found)
+    operations.comparing(precise)(whole, expected)
     torch.testing.assert_close(found.values[0, 3].double(), expected.values[0, 3], rtol=1e-5, atol=1e-8)
+
+
+def test_a_process_that_finds_the_kept_code_computes_what_the_one_did_that_compiled_it(tmp_path: Path) -> None:
+    code = (
+        "import torch\nfrom hsmodels.score import compiled, operations\n"
+        "from hsmodels.score.measure import colour_matrix\n"
+        "generator = torch.Generator().manual_seed(0)\n"
+        "truth, prediction = torch.rand(2, 1, 61, 700, generator=generator)\n"
+        "pair, at = operations.Spectra(truth, prediction, colour_matrix(61, None)), slice(0, 700)\n"
+        "found, gradient = operations.Found.empty(pair, 700), torch.empty_like(prediction)\n"
+        "compiled.comparing(pair)(at, found)\n"
+        "size = ((1, 700), (1, 700), (1, 61), (1, 3, 700))\n"
+        "incoming = operations.Incoming(*(torch.rand(*shape, generator=generator).double() for shape in size))\n"
+        "compiled.pulling_back(pair, incoming, gradient)(at)\n"
+        "print([part.double().numpy().tobytes().hex() for part in (*found, gradient)])\n"
+    )
+    runs = [
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env=os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        for _ in range(2)
+    ]
+    # No other source's code is ever found under these names.
+    assert len(list(tmp_path.rglob(f"*_{file_hash(compiled.__file__)}-*.nbc"))) == 2
+    assert runs[0].stdout == runs[1].stdout
 
 
 def test_where_nothing_can_be_kept_it_is_compiled_all_the_same() -> None:
