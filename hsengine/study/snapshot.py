@@ -44,8 +44,6 @@ class Snapshot:
         Raises:
             UserError: git or DVC refuses.
         """
-        # Files that were touched or copied, and not changed, look changed to a stash, which then fails without a word.
-        git("update-index", "-q", "--refresh")
         # A stash takes files that were touched or copied, and not changed, for changed ones, and fails without a word.
         git("update-index", "-q", "--refresh")
         return cls(
