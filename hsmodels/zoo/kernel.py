@@ -138,7 +138,7 @@ def local_mean(image: Tensor) -> Tensor:
 
 
 def applied(features: Tensor, centres: Tensor, coefficients: Tensor, sigma: float, *, exact: bool) -> Tensor:
-    """What a kernel makes of an image's pixels, by strips of rows.
+    """What a kernel makes of an image's pixels, some at a time.
 
     Args:
         features: (B, d, H, W).
@@ -154,13 +154,14 @@ def applied(features: Tensor, centres: Tensor, coefficients: Tensor, sigma: floa
     centres, coefficients = centres.to(kind), coefficients.to(kind)
     if is_exported():
         return by_rows(features.to(kind), centres, coefficients, -0.5 / sigma**2).to(features)
-    rows = max(sampling.AT_ONCE // (len(centres) * features.shape[-1]), 1)
-    parts = []
-    for top in range(0, features.shape[2], rows):
-        part = features[:, :, top : top + rows].movedim(1, -1).to(kind)
-        values = sampling.gaussian(part.flatten(0, -2), centres, sigma).reshape(*part.shape[:-1], -1)
-        parts.append(torch.einsum("bhwm,mc->bchw", values, coefficients))
-    return torch.cat(parts, dim=2).to(features)
+    weights = coefficients.T.contiguous()
+    made = features.new_empty(len(features), len(weights), *features.shape[2:])
+    at_once = sampling.AT_ONCE if features.device.type == "cpu" else sampling.GPU_AT_ONCE
+    step = max(at_once // len(centres), 1)
+    for image, cube in zip(features.flatten(2), made.flatten(2), strict=True):
+        for pixels, spectra in zip(image.split(step, dim=1), cube.split(step, dim=1), strict=True):
+            spectra.copy_(weights @ sampling.gaussian(centres, pixels.T.to(kind), sigma))
+    return made
 
 
 def by_rows(features: Tensor, centres: Tensor, coefficients: Tensor, scale: float) -> Tensor:

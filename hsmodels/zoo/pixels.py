@@ -7,8 +7,11 @@ from collections.abc import Callable, Iterable, Iterator
 import torch
 from torch import Tensor
 
-AT_ONCE = 500_000
+AT_ONCE = 1_000_000
 """Kernel values in memory at once: as many as the cache holds."""
+
+GPU_AT_ONCE = 1 << 26
+"""The same on a GPU: as many as keep it busy."""
 
 KEPT = 500_000
 """Training pixels in memory at most, half a kilobyte each and more."""
