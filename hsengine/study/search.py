@@ -6,8 +6,11 @@ stopped early with their courses, and what the ones that failed have tried.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import math
+import os
 import threading
 import warnings
 from collections.abc import Iterator, Mapping
@@ -267,7 +270,25 @@ def _journal(plan: Plan) -> Path:
 
 def _opened(file: Path) -> Any:
     storages = _optuna().storages
-    return storages.JournalStorage(storages.journal.JournalFileBackend(str(file)))
+    return storages.JournalStorage(storages.journal.JournalFileBackend(str(file), _Lock(file)))
+
+
+class _Lock:
+    """Who writes to a journal, until released or dead; Optuna's own locks outlive who is killed."""
+
+    def __init__(self, journal: Path) -> None:
+        self._journal, self._held = journal, -1
+
+    def acquire(self) -> bool:
+        handle = os.open(self._journal, os.O_RDONLY)
+        with contextlib.suppress(OSError):
+            # Where the file system knows no locks, nobody can be waited for.
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        self._held = handle
+        return True
+
+    def release(self) -> None:
+        os.close(self._held)
 
 
 def _optuna() -> Any:

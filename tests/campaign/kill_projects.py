@@ -87,6 +87,14 @@ def _cubes(folder: Path) -> None:
     torch.save(zoo.build("mst_plus_plus_up", n_feat=4, stage=1).state_dict(), "published.pth")
 
 
+def _fetched(folder: Path, competition: str) -> Path:
+    """Where Kaggle's client finds files that it has fetched before: nothing goes over the network."""
+    place = folder / "kaggle" / "competitions"
+    place.mkdir(parents=True)
+    (place / f"{competition}.complete").touch()
+    return place / competition
+
+
 def _places_for_new() -> None:
     """An empty folder, and a git repository with another."""
     Path("empty").mkdir()
@@ -153,15 +161,12 @@ def _salt(folder: Path) -> None:
     _written("pseudo.yaml", content | {"pseudo": confident})
     sample.run(folder / "data", train=40, test=12, seed=3)
     _places_for_new()
-    # Kaggle's client takes what it has fetched before: nothing goes over the network.
-    competitions = folder / "kaggle" / "competitions"
-    files = competitions / fetch.COMPETITION
-    files.mkdir(parents=True)
+    files = _fetched(folder, fetch.COMPETITION)
+    files.mkdir()
     for part in ("train", "test"):
         shutil.make_archive(str(files / part), "zip", folder / "data" / part)
     for table in (folder / "data").glob("*.csv"):
         shutil.copy(table, files)
-    (competitions / f"{fetch.COMPETITION}.complete").touch()
 
 
 def _landcover(folder: Path) -> None:
@@ -185,13 +190,14 @@ def _lenses(folder: Path) -> None:
 
 
 def _biomass(folder: Path) -> None:
-    from hstasks.biomass import sample
+    from hstasks.biomass import fetch, sample
 
     content = _small("biomass").SMALL
     _written("params.yaml", content)
     _written("pseudo.yaml", content | {"pseudo": {"models": ["first"], "grams": 1000.0, "share": 100.0}})
     _written("stack.yaml", content | {"stack": {"members": ["outputs/folds"], "forms": ["means", "colour_ridge"]}})
     sample.run(folder / "data", groups=3, images=3, width=64)
+    shutil.copytree(folder / "data", _fetched(folder, fetch.COMPETITION))
 
 
 def _tasks(*verbs: str) -> tuple[str, ...]:
@@ -287,6 +293,7 @@ VERBS = {
     "lenses predict": Verb("lenses", "hstasks predict --input data/test --output made --device cpu"),
     "lenses import-checkpoint": Verb("lenses", "hstasks import-checkpoint published.pt --to made"),
     "biomass sample": Verb("biomass", "hstasks sample made"),
+    "biomass fetch": Verb("biomass", "hstasks fetch --to made"),
     "biomass catalog": Verb("biomass", "hstasks catalog", "derived/catalog.csv"),
     "biomass split": Verb("biomass", "hstasks split"),
     "biomass pseudo": Verb("biomass", "hstasks pseudo --params pseudo.yaml"),

@@ -62,6 +62,14 @@ def test_values_that_the_base_sets_for_all_of_the_space_are_searched_all_the_sam
     assert len({str(values) for values in tried.values()}) == 3
 
 
+def test_a_search_that_was_killed_while_it_wrote_its_journal_goes_on(hunt):
+    hunt(trials=1)
+    # Optuna's own lock, which is a link from the folder of the journal.
+    (experiments.folder() / "s.journal.lock").symlink_to(experiments.folder() / "s.journal")
+    outcome, _, tried = hunt(trials=2)
+    assert outcome.done == ["s-t000", "s-t001"] == sorted(tried)
+
+
 def test_another_seed_tries_other_values(hunt):
     first = hunt(1)[2]
     _forget("s-t000")
