@@ -61,7 +61,7 @@ def _held(place: Path, wait: bool) -> int:
                 if not wait:
                     raise UserError(f"Another run is writing to {place}: {_who(handle)}; wait for it to end.")
                 print(f"waiting for another run to end that is writing to {place}: {_who(handle)}", file=sys.stderr)
-                fcntl.flock(handle, fcntl.LOCK_EX)
+                awaited(handle)
             # Whoever held it may have put another folder in its place.
             with contextlib.suppress(FileNotFoundError):
                 if os.path.samestat(os.fstat(handle), place.stat()):
@@ -79,17 +79,31 @@ def taken(handle: int) -> bool:
     Raises:
         UnsupportedError: the system or the file system knows no locks.
     """
+    try:
+        _lock(handle, wait=False)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def awaited(handle: int) -> None:
+    """Lock an open file or folder once no other holds it.
+
+    Raises:
+        UnsupportedError: the system or the file system knows no locks.
+    """
+    _lock(handle, wait=True)
+
+
+def _lock(handle: int, *, wait: bool) -> None:
     if fcntl is None:
         raise UnsupportedError
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except OSError as error:
         if error.errno in UNKNOWN:
             raise UnsupportedError from error
         raise
-    return True
 
 
 def _who(handle: int) -> str:

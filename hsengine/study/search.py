@@ -7,7 +7,6 @@ stopped early with their courses, and what the ones that failed have tried.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import math
 import os
@@ -17,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from hsengine.base import paths
+from hsengine.base import locks, paths
 from hsengine.base.errors import UserError
 from hsengine.base.files import replacing
 from hsengine.base.params import flat
@@ -281,9 +280,9 @@ class _Lock:
 
     def acquire(self) -> bool:
         handle = os.open(self._journal, os.O_RDONLY)
-        with contextlib.suppress(OSError):
-            # Where the file system knows no locks, nobody can be waited for.
-            fcntl.flock(handle, fcntl.LOCK_EX)
+        # Where the file system knows no locks, nobody can be waited for.
+        with contextlib.suppress(locks.UnsupportedError):
+            locks.awaited(handle)
         self._held = handle
         return True
 
