@@ -6,9 +6,8 @@ some pixels at a time; the formula so many that its memory is bounded. They take
 
 from __future__ import annotations
 
-import time
-
 import torch
+from models import least
 from torch import Tensor
 
 from hsmodels.zoo import kernel
@@ -36,17 +35,10 @@ def compare(name: str, images: int, size: int, *, exact: bool) -> None:
     def ours() -> Tensor:
         return kernel.applied(features, centres, coefficients, SIGMA, exact=exact)
 
-    works = lambda: as_written(*given), ours
-    least = [float("inf")] * 2
-    for turn in range(ROUNDS + 1):
-        for place, work in enumerate(works):
-            started = time.perf_counter()
-            work()
-            if turn:
-                least[place] = min(least[place], time.perf_counter() - started)
-    apart = (works[0]() - works[1]()).abs().max().item()
-    print(f"{name:<32} as written {least[0]:6.3f} s, ours {least[1]:6.3f} s: ", end="")
-    print(f"{least[0] / least[1]:.2f} x   (at most {apart:.0e} apart)")
+    plain, fast = least(lambda: as_written(*given), ours, rounds=ROUNDS)
+    apart = (as_written(*given) - ours()).abs().max().item()
+    print(f"{name:<32} as written {plain:6.3f} s, ours {fast:6.3f} s: ", end="")
+    print(f"{plain / fast:.2f} x   (at most {apart:.0e} apart)")
 
 
 def main() -> None:

@@ -61,7 +61,7 @@ def agreement(model: nn.Module, x: Tensor, half: torch.dtype) -> dict[str, float
     return ssc(truth, prediction)
 
 
-def least(*works: Callable[[], None], rounds: int = ROUNDS) -> list[float]:
+def least(*works: Callable[[], object], rounds: int = ROUNDS) -> list[float]:
     """Seconds of each work, the least of the rounds in which they take turns."""
     found = [float("inf")] * len(works)
     for turn in range(rounds + 1):
